@@ -1,0 +1,70 @@
+"""The one tree of errors.
+
+    EdgeError
+    ├── ConfigError (ValueError)            an app file, an option or a name is wrong
+    ├── NotFoundError (LookupError)         no object of that name
+    ├── LimitError (ValueError)             a topic or payload breaks a quota
+    ├── QueueFullError (BlockingIOError)    nothing was accepted: the queue is full and may not drop
+    ├── StoreError (OSError)                the disk or the database failed; nothing was accepted
+    ├── HostError (ConnectionError)         the running host cannot be reached, or there is one already
+    ├── FunctionError (RuntimeError)        a handler failed
+    └── LinkError (ConnectionError)         the broker cannot be reached: try again later
+        └── RefusedError (PermissionError)  the broker refused for good: do not try again
+
+Each class also inherits the builtin that a reader would catch. Errors of other libraries are mapped once, at the
+border where they arise.
+"""
+
+from __future__ import annotations
+
+
+class EdgeError(Exception):
+    """The root. `str()` says what failed and which object; `hint` is what to do or run next, or empty."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ConfigError(EdgeError, ValueError):
+    """What a person wrote is wrong."""
+
+
+class NotFoundError(EdgeError, LookupError):
+    """There is no object of that name."""
+
+
+class LimitError(EdgeError, ValueError):
+    """A topic or a payload breaks a quota of AWS IoT Core or of this runtime."""
+
+
+class QueueFullError(EdgeError, BlockingIOError):
+    """A queue that may not drop is full. Nothing of the call was accepted."""
+
+
+class StoreError(EdgeError, OSError):
+    """The disk or the database failed. Nothing of the call was accepted."""
+
+
+class HostError(EdgeError, ConnectionError):
+    """The running host cannot be reached, or another one has the state folder."""
+
+
+class FunctionError(EdgeError, RuntimeError):
+    """A handler raised, timed out, or its worker died. `kind` is the `errorType` a Lambda caller would see."""
+
+    def __init__(self, message: str, *, kind: str = "Unhandled", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.kind = kind
+
+
+class LinkError(EdgeError, ConnectionError):
+    """The cloud broker cannot be reached or went away. What was not acknowledged is to be sent again."""
+
+
+class RefusedError(LinkError, PermissionError):
+    """The broker refused this message for good (an MQTT 5 reason code of 0x80 or more that a retry cannot mend)."""
+
+    def __init__(self, message: str, *, code: int = 0x80, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code

@@ -1,0 +1,1 @@
+"""The one SQLite file: every queue of every target, and the ledger."""

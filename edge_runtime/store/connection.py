@@ -1,0 +1,174 @@
+"""One connection that writes and checkpoints, how it is opened, and what its errors mean.
+
+Exactly one connection may write or checkpoint: SQLite up to 3.51.2 has a race when two do
+(https://sqlite.org/wal.html, "The WAL-reset bug"). A lock on the state folder sees to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from enum import Enum, auto
+from pathlib import Path
+
+from edge_runtime import failpoint
+from edge_runtime.errors import HostError, StoreError
+from edge_runtime.store import schema
+
+BALLAST_BYTES = 1 << 20
+"""Room that is given back when the disk is full: a delete needs log space before it can free any."""
+WAL_PAGES = 1000
+
+
+class Trouble(Enum):
+    """What an error of SQLite asks for."""
+
+    FULL = auto()
+    """The disk or the file's own limit: free space, try again."""
+    BROKEN = auto()
+    """An I/O error, a lock or a read-only disk: reopen, try again."""
+    CORRUPT = auto()
+    """SQLite says the file is damaged, which is not proof that it is: reopen, check, and only then salvage."""
+
+
+def diagnose(error: sqlite3.Error) -> Trouble:
+    """Return what an error asks for."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_IOERR) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return Trouble.FULL
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return Trouble.CORRUPT
+    return Trouble.BROKEN
+
+
+class Lock:
+    """The state folder belongs to one process."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take it. Raises: HostError when another process has it, StoreError when the folder cannot be made."""
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(
+                f"the state folder {folder} cannot be used: {error.strerror}", hint="edge run --state DIR"
+            ) from error
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._fd)
+            raise HostError(
+                f"another process has the state folder {folder}", hint="edge status, or choose another with --state DIR"
+            ) from None
+
+    def release(self) -> None:
+        """Give it back. Safe to call twice."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class Ballast:
+    """A file that is there to be given up."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "ballast"
+
+    def hold(self) -> None:
+        """Allocate it if there is room."""
+        if self._path.exists():
+            return
+        fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(fd, 0, BALLAST_BYTES)
+        except OSError:
+            self._path.unlink()  # no room for it is why it exists: half of one would only mislead
+        finally:
+            os.close(fd)
+
+    def release(self) -> bool:
+        """Give its space back; True if there was any."""
+        try:
+            self._path.unlink()
+        except FileNotFoundError:
+            return False
+        failpoint.reach("ballast.released")
+        return True
+
+
+def connect(path: Path, *, max_bytes: int) -> sqlite3.Connection:
+    """Open the database for writing, creating it and its tables, on a full disk too.
+
+    Raises: sqlite3.Error, StoreError for a file of a newer version.
+    """
+    ballast = Ballast(path.parent)
+    try:
+        return _open(path, max_bytes=max_bytes)
+    except sqlite3.OperationalError as error:
+        if diagnose(error) is Trouble.CORRUPT:
+            raise
+        # A full disk has no room for the shared-memory file: give up the ballast, then do without that file.
+        ballast.release()
+    with contextlib.suppress(sqlite3.OperationalError):
+        return _open(path, max_bytes=max_bytes)
+    return _open(path, max_bytes=max_bytes, alone=True)
+
+
+def _open(path: Path, *, max_bytes: int, alone: bool = False) -> sqlite3.Connection:
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+    try:
+        _configure(db, max_pages=max_bytes // schema.PAGE_SIZE, alone=alone)
+        _create(db, path)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _configure(db: sqlite3.Connection, *, max_pages: int, alone: bool) -> None:
+    if alone:
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+    db.execute(f"PRAGMA page_size = {schema.PAGE_SIZE}")
+    db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that the file shrinks after a drain
+    mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise StoreError(
+            f"the file system offers no write-ahead log (journal mode {mode})", hint="edge run --state DIR"
+        )
+    # Only FULL may say "accepted": NORMAL loses what was committed since the last checkpoint when the power goes.
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+    db.execute(f"PRAGMA journal_size_limit = {WAL_PAGES * schema.PAGE_SIZE}")
+    db.execute(f"PRAGMA max_page_count = {max_pages}")
+    db.execute("PRAGMA cache_size = -2000")
+    db.execute("PRAGMA temp_store = MEMORY")
+    db.execute("PRAGMA busy_timeout = 5000")
+
+
+def _create(db: sqlite3.Connection, path: Path) -> None:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version == schema.VERSION:
+        return
+    if version > schema.VERSION:
+        raise StoreError(
+            f"{path} has format {version}, this runtime knows {schema.VERSION}",
+            hint="install the newer runtime again, or keep the file and start with another --state DIR",
+        )
+    db.executescript(f"BEGIN IMMEDIATE; {schema.TABLES} PRAGMA user_version = {schema.VERSION}; COMMIT;")
+    failpoint.reach("open.created")
+
+
+def is_sound(path: Path) -> bool:
+    """Return True when a full check of the file finds nothing wrong. Reads the whole file."""
+    try:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+            if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+                return False
+            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+            return {"target", "message", "memo"} <= tables
+    except sqlite3.DatabaseError as error:
+        return diagnose(error) is not Trouble.CORRUPT
