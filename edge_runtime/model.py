@@ -275,10 +275,11 @@ class Link(Protocol):
         Raises: LinkError when it cannot (the caller tries again), RefusedError when a SUBACK refuses.
         """
 
-    async def publish(self, topic: str, payload: bytes, properties: Mapping[str, str]) -> None:
-        """Publish with QoS 1 and return when the broker has acknowledged. Safe to call many times at once.
+    def publish(self, topic: str, payload: bytes, properties: Mapping[str, str]) -> Awaitable[None]:
+        """Publish with QoS 1; what is returned completes when the broker has acknowledged, and needs no task.
 
-        Raises: LinkError (not delivered as far as anyone knows), RefusedError (dead letter).
+        The message is on its way when this returns, in the order of the calls. Safe to call many times at once.
+        Awaiting raises: LinkError (not delivered as far as anyone knows), RefusedError (dead letter).
         """
 
     async def lost(self) -> LinkError:

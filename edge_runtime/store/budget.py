@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from edge_runtime import failpoint
 from edge_runtime.errors import QueueFullError
@@ -25,6 +25,7 @@ _SLACK_BYTES = 4 << 20
 _EVICT_ROWS = 256
 _DISK_EVERY_S = 1.0
 _STEP_BYTES = 64 << 10
+_SHRINK_PAGES = 256
 _TIGHT_S = 2.0
 
 
@@ -77,10 +78,28 @@ class Budget:
             room = min(room, free - 4 * schema.PAGE_SIZE)
         return int(room)
 
-    def tick(self) -> None:
-        """Take note that a batch begins: once a second the disk is looked at."""
-        if time.monotonic() - self._looked_s >= _DISK_EVERY_S:
-            self._left = 0
+    def tick(self) -> bool:
+        """Take note that a batch begins: once a second the disk is looked at. Return True when it was."""
+        if time.monotonic() - self._looked_s < _DISK_EVERY_S:
+            return False
+        self._left = 0
+        self._look_at_disk()
+        return True
+
+    def shrink(self) -> None:
+        """Give some of the file back to the disk, in this transaction, when most of it holds nothing."""
+        if self._db is None:
+            return
+        free = self._db.execute("PRAGMA freelist_count").fetchone()[0]
+        if free >= _SHRINK_PAGES and free > self._db.execute("PRAGMA page_count").fetchone()[0] // 2:
+            self._db.execute(f"PRAGMA incremental_vacuum({_SHRINK_PAGES})").fetchall()
+
+    def grants(self, total: int) -> bool:
+        """Tell whether so many bytes fit for certain, and take them. If not, `make_room` finds out more."""
+        if total > self._left or self._bounded:
+            return False
+        self._left -= total
+        return True
 
     def make_room(self, writer: Writer, needs: Mapping[str, int]) -> None:
         """See to it that each target can take so many bytes, by the policy of each.
@@ -88,48 +107,63 @@ class Budget:
         Raises: QueueFullError when a target that may not drop is full; nothing was dropped for it.
         """
         total = sum(needs.values())
-        if total <= self._left and not self._bounded:
-            self._left -= total
-            return
+        for name, need in needs.items():
+            counters = writer.targets[name]
+            if 0 < counters.limits.limit_bytes < need:
+                self._refuse(
+                    writer,
+                    needs,
+                    f"{need} bytes do not fit into queue {name!r}, which holds {counters.limits.limit_bytes} at most",
+                    hint=f"raise `queues: {{{name}: {{limit: ...}}}}`",
+                )
         full = [t for name, need in needs.items() if _over(t := writer.targets[name], need)]
         if total > self._left:
             writer.flush()
             # What was counted as room is re-measured now and then only: a look costs as much as a row.
             room = self.room()
-            self._left = min(room, _STEP_BYTES) if room >= total else room
-        refusing = [name for name in needs if writer.targets[name].limits.when_full is Overflow.REJECT_NEW]
-        short = self._left < total
-        for name in refusing:
-            if short or writer.targets[name] in full:
-                counters = writer.target(name)
-                counters.rejected += 1
-                raise QueueFullError(
+            self._left = min(room, max(_STEP_BYTES, total)) if room >= total else room
+        short = total - self._left
+        for name in needs:
+            counters = writer.targets[name]
+            if counters.limits.when_full is Overflow.REJECT_NEW and (short > 0 or counters in full):
+                self._refuse(
+                    writer,
+                    needs,
                     f"queue {name!r} is full ({counters.queued} messages, {counters.bytes} bytes)",
                     hint=f"edge queue ls {name}; it empties as messages are delivered, or: edge queue purge {name}",
                 )
+        if short > sum(c.bytes for c in writer.targets.values() if c.limits.when_full is not Overflow.REJECT_NEW):
+            self._refuse(
+                writer,
+                needs,
+                f"the store is full: {self.used_bytes()} of {self.limit_bytes} bytes"
+                + (", and the disk has no room to grow" if self.tight else ""),
+                hint="free some disk, or raise `queue: {limit: ...}`; see edge status",
+            )
         for counters in full:
-            self._evict(writer, counters, counters.bytes + needs[counters.name] - counters.limits.limit_bytes)
-        if short:
-            self._evict_for(writer, needs, total - self._left)
+            self._left += self._evict(
+                writer, counters, counters.bytes + needs[counters.name] - counters.limits.limit_bytes
+            )
+        self._evict_for(writer, needs, total - self._left)
         self._left -= total
+
+    @staticmethod
+    def _refuse(writer: Writer, needs: Iterable[str], message: str, *, hint: str) -> NoReturn:
+        for name in needs:
+            writer.target(name).rejected += 1
+        raise QueueFullError(message, hint=hint)
 
     def _evict_for(self, writer: Writer, needs: Mapping[str, int], short: int) -> None:
         """Free `short` bytes of the file, from the targets that are being fed first, then from the biggest."""
         fed = sorted((writer.targets[name] for name in needs), key=lambda c: -c.bytes)
         others = sorted((c for c in writer.targets.values() if c not in fed), key=lambda c: -c.bytes)
         for counters in [*fed, *others]:
-            if counters.limits.when_full is Overflow.REJECT_NEW:
-                continue
-            freed = self._evict(writer, counters, short)
-            short -= freed
-            self._left += freed
             if short <= 0:
                 return
-        raise QueueFullError(
-            f"the store is full: {self.used_bytes()} of {self.limit_bytes} bytes"
-            + (", and the disk has no room to grow" if self.tight else ""),
-            hint="free some disk, or raise `queue: {limit: ...}`; see edge status",
-        )
+            if counters.limits.when_full is not Overflow.REJECT_NEW:
+                freed = self._evict(writer, counters, short)
+                short -= freed
+                self._left += freed
 
     def _evict(self, writer: Writer, counters: Counters, wanted: int) -> int:
         """Drop what matters least until `wanted` bytes are free: dead letters, then the least urgent, oldest first."""
@@ -160,7 +194,7 @@ class Budget:
             writer.db.execute("DELETE FROM message WHERE id BETWEEN ? AND ?", (first, last))
             writer.touch(counters)
             counters.gone(Reason.OVERFLOW, count, freed)
-            counters.floors[lane] = schema.unpack_id(last)[2]
+            writer.cut(counters, lane, last)
             if lane == schema.DEAD:
                 counters.dead -= count
         return count, freed

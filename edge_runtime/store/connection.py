@@ -19,7 +19,10 @@ from edge_runtime.store import schema
 
 BALLAST_BYTES = 1 << 20
 """Room that is given back when the disk is full: a delete needs log space before it can free any."""
+FORMAT = "format"
+"""The memo that holds the version once more."""
 WAL_PAGES = 1000
+"""After about so many pages the log is written back (`Writer.checkpoint`)."""
 
 
 class Trouble(Enum):
@@ -33,12 +36,19 @@ class Trouble(Enum):
     """SQLite says the file is damaged, which is not proof that it is: reopen, check, and only then salvage."""
 
 
+class DamagedError(sqlite3.DatabaseError):
+    """The file can be read, but it is not what was written."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+
 def diagnose(error: sqlite3.Error) -> Trouble:
     """Return what an error asks for."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_IOERR) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return Trouble.FULL
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    # SQLITE_ERROR: our own statements do not fit the tables, so these are not the tables that were made.
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
         return Trouble.CORRUPT
     return Trouble.BROKEN
 
@@ -75,58 +85,87 @@ class Ballast:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "ballast"
+        self.held = False
 
     def hold(self) -> None:
-        """Allocate it if there is room."""
-        if self._path.exists():
-            return
+        """Allocate it if there is room; without, the store works all the same."""
+        with contextlib.suppress(OSError):
+            self._allocate()
+
+    def _allocate(self) -> None:
         fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.posix_fallocate(fd, 0, BALLAST_BYTES)
+            if os.fstat(fd).st_blocks * 512 < BALLAST_BYTES:
+                os.posix_fallocate(fd, 0, BALLAST_BYTES)
+            self.held = True
         except OSError:
             self._path.unlink()  # no room for it is why it exists: half of one would only mislead
+            raise
         finally:
             os.close(fd)
 
     def release(self) -> bool:
         """Give its space back; True if there was any."""
+        self.held = False
         try:
             self._path.unlink()
-        except FileNotFoundError:
+        except OSError:
             return False
         failpoint.reach("ballast.released")
         return True
 
 
-def connect(path: Path, *, max_bytes: int) -> sqlite3.Connection:
+def connect(path: Path, ballast: Ballast, *, max_bytes: int, known: bool = False) -> sqlite3.Connection:
     """Open the database for writing, creating it and its tables, on a full disk too.
 
-    Raises: sqlite3.Error, StoreError for a file of a newer version.
+    Args:
+        path: the database file.
+        ballast: given up when the disk has no room to open the file.
+        max_bytes: the bound of the file.
+        known: it has held something before, so that an empty file is a damaged one.
+
+    Raises: sqlite3.Error (DamagedError for one that is not what was written), StoreError for a file of a newer version.
     """
-    ballast = Ballast(path.parent)
     try:
-        return _open(path, max_bytes=max_bytes)
+        return _open(path, max_bytes=max_bytes, known=known)
     except sqlite3.OperationalError as error:
         if diagnose(error) is Trouble.CORRUPT:
             raise
         # A full disk has no room for the shared-memory file: give up the ballast, then do without that file.
         ballast.release()
     with contextlib.suppress(sqlite3.OperationalError):
-        return _open(path, max_bytes=max_bytes)
-    return _open(path, max_bytes=max_bytes, alone=True)
+        return _open(path, max_bytes=max_bytes, known=known)
+    return _open(path, max_bytes=max_bytes, known=known, alone=True)
 
 
-def _open(path: Path, *, max_bytes: int, alone: bool = False) -> sqlite3.Connection:
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+def _open(path: Path, *, max_bytes: int, known: bool, alone: bool = False) -> sqlite3.Connection:
+    _make(path, known=known)
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
     try:
         _configure(db, max_pages=max_bytes // schema.PAGE_SIZE, alone=alone)
-        _create(db, path)
+        _create(db, path, known=known)
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _make(path: Path, *, known: bool) -> None:
+    """Create the file if there is none, for this user only.
+
+    SQLite takes a database of no bytes for new, and throws its log away: whatever is in that has to be saved first.
+    """
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        size = path.stat().st_size
+    except OSError as error:
+        raise sqlite3.OperationalError(f"the file cannot be made: {error.strerror}") from error
+    else:
+        size = 0
+    log = path.with_name(path.name + "-wal")
+    if size == 0 and (known or (log.exists() and log.stat().st_size > 0)):
+        raise DamagedError("the file is empty, and it should not be")
 
 
 def _configure(db: sqlite3.Connection, *, max_pages: int, alone: bool) -> None:
@@ -141,34 +180,59 @@ def _configure(db: sqlite3.Connection, *, max_pages: int, alone: bool) -> None:
         )
     # Only FULL may say "accepted": NORMAL loses what was committed since the last checkpoint when the power goes.
     db.execute("PRAGMA synchronous = FULL")
-    db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+    db.execute(f"PRAGMA wal_autocheckpoint = {4 * WAL_PAGES}")  # should the estimate of the writer ever be off
     db.execute(f"PRAGMA journal_size_limit = {WAL_PAGES * schema.PAGE_SIZE}")
     db.execute(f"PRAGMA max_page_count = {max_pages}")
     db.execute("PRAGMA cache_size = -2000")
     db.execute("PRAGMA temp_store = MEMORY")
     db.execute("PRAGMA busy_timeout = 5000")
+    db.execute("PRAGMA mmap_size = 0")
 
 
-def _create(db: sqlite3.Connection, path: Path) -> None:
+def _create(db: sqlite3.Connection, path: Path, *, known: bool) -> None:
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version == schema.VERSION:
+    tables = _tables(db)
+    if version == schema.VERSION and tables >= schema.NAMES:
         return
-    if version > schema.VERSION:
+    if version > schema.VERSION and _format(db) != schema.VERSION:
         raise StoreError(
             f"{path} has format {version}, this runtime knows {schema.VERSION}",
             hint="install the newer runtime again, or keep the file and start with another --state DIR",
         )
-    db.executescript(f"BEGIN IMMEDIATE; {schema.TABLES} PRAGMA user_version = {schema.VERSION}; COMMIT;")
+    if version or tables or known:
+        raise DamagedError(f"the file says it has format {version}, and has the tables {sorted(tables)}")
+    note = schema.memo_row(FORMAT, str(schema.VERSION))
+    db.executescript(f"BEGIN IMMEDIATE; {schema.TABLES} PRAGMA user_version = {schema.VERSION};")
+    db.execute("INSERT INTO memo VALUES (?, ?, ?)", note)
+    db.execute("COMMIT")
     failpoint.reach("open.created")
+
+
+def _tables(db: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+
+
+def _format(db: sqlite3.Connection) -> int:
+    """Return the version that the file's second note of it says, or 0: a flipped bit is no newer version."""
+    try:
+        row = db.execute("SELECT * FROM memo WHERE key = ?", (FORMAT,)).fetchone()
+    except sqlite3.Error:
+        return 0
+    return int(row[1]) if row is not None and schema.memo_row(row[0], row[1]) == row else 0
 
 
 def is_sound(path: Path) -> bool:
     """Return True when a full check of the file finds nothing wrong. Reads the whole file."""
     try:
-        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
-            if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-                return False
-            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-            return {"target", "message", "memo"} <= tables
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None)) as db:
+            return check(db)
     except sqlite3.DatabaseError as error:
         return diagnose(error) is not Trouble.CORRUPT
+
+
+def check(db: sqlite3.Connection) -> bool:
+    """Return True when a full check finds nothing wrong. Raises: sqlite3.Error."""
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version != schema.VERSION or not _tables(db) >= schema.NAMES:
+        return False
+    return bool(db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")

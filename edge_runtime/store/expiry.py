@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from edge_runtime.store.writer import Writer
 
 _ROWS = 1000
-_AGE = 5
-"""Where `meta` holds the age."""
-_OLD = f"SELECT id, meta, {schema.SIZE} FROM message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?"
+_LATER_NS = 3_600_000_000_000
+"""A crash may lose seconds of running time, never an hour: a message from later than that is damaged."""
+_OLD = f"SELECT id, meta, {schema.SIZE} FROM message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?"  # noqa: S608 - ours
 
 
 def sweep(writer: Writer) -> float | None:
@@ -41,7 +41,7 @@ def sweep(writer: Writer) -> float | None:
 def _accepted_ns(meta: str) -> int:
     """Return when a row was accepted; 0 for a damaged row, which then goes with those that are too old."""
     try:
-        return int(json.loads(meta)[_AGE])
+        return int(json.loads(meta)[schema.AGE])
     except (ValueError, LookupError, TypeError):
         return 0
 
@@ -53,8 +53,9 @@ def _sweep_lane(writer: Writer, counters: Counters, lane: int, age_ns: int) -> f
     count = size = last = 0
     wait: float | None = None
     for row_id, meta, row_size in rows:
-        left_ns = _accepted_ns(meta) + ttl_ns - age_ns
-        if left_ns > 0:
+        accepted_ns = _accepted_ns(meta)
+        left_ns = accepted_ns + ttl_ns - age_ns
+        if left_ns > 0 and accepted_ns < age_ns + _LATER_NS:
             wait = left_ns / 1e9
             break
         count, size, last = count + 1, size + row_size + schema.ROW_OVERHEAD, row_id
@@ -62,7 +63,7 @@ def _sweep_lane(writer: Writer, counters: Counters, lane: int, age_ns: int) -> f
         writer.db.execute("DELETE FROM message WHERE id BETWEEN ? AND ?", (first, last))
         writer.touch(counters)
         counters.gone(Reason.EXPIRED, count, size)
-        counters.floors[lane] = schema.unpack_id(last)[2]
+        writer.cut(counters, lane, last)
     if wait is None and len(rows) == _ROWS:
         return 0.0
     return wait

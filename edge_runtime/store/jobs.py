@@ -31,7 +31,7 @@ class Job:
 class Change(Job):
     """One change of the queues, all of it or nothing: what is delivered, given up, failed, and newly accepted."""
 
-    __slots__ = ("accepted", "dead", "done", "entries", "memo", "retried")
+    __slots__ = ("accepted", "dead", "done", "entries", "memo", "retried", "simple")
 
     def __init__(
         self,
@@ -43,13 +43,16 @@ class Change(Job):
         memo: Mapping[str, str] = NO_HEADERS,
     ) -> None:
         """`retried` are messages with their new count of tries; `dead` come with the reason."""
-        super().__init__()
+        self.future = None
+        self.error = None
         self.entries = entries
         self.done = done
         self.dead = dead
         self.retried = retried
         self.memo = memo
         self.accepted: list[Message] = []
+        self.simple = not (dead or retried or memo)
+        """It only accepts, and deletes what is done."""
 
 
 class Work(Job):

@@ -1,14 +1,17 @@
 """Read rows out of a damaged SQLite file, page by page, without SQLite.
 
-Format: https://sqlite.org/fileformat2.html, sections 1.5 (freelist), 1.6 (b-tree pages), 2.1 (record format) and
-4.1 (write-ahead log). Anything that does not parse is passed over: what is read is proved by the checksum of each row.
+Format: https://sqlite.org/fileformat2.html, sections 1.5 (freelist), 1.6 (b-tree pages), 1.8 (pointer map), 2.1
+(record format) and 4.1 (write-ahead log). Anything that does not parse is passed over: what is read is proved by the
+checksum of each row.
 """
 
 from __future__ import annotations
 
+import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 from edge_runtime.store.schema import PAGE_SIZE
 
@@ -17,46 +20,123 @@ _LEAF = 0x0D
 _INT_SIZES = (0, 1, 2, 3, 4, 6, 8)
 _MAX_LOCAL = PAGE_SIZE - 35
 _MIN_LOCAL = (PAGE_SIZE - 12) * 32 // 255 - 23
+_HEADER = 32
 _FRAME = 24 + PAGE_SIZE
 _WAL_MAGIC = 0x377F0682
+_MAPPED = PAGE_SIZE // 5
+_MAPPED_FREE = 2
 
 
 def rows(database: Path) -> Iterator[tuple[int, list[Value]]]:
-    """Yield (rowid, columns) of every table row found in the file and in what its log holds; stale copies too."""
-    image = database.read_bytes()
-    pages = {n: image[n * PAGE_SIZE : (n + 1) * PAGE_SIZE] for n in range(len(image) // PAGE_SIZE)}
-    log = database.with_name(database.name + "-wal")
-    if log.exists():
-        pages.update(_log_pages(log.read_bytes()))
-    free = _free_pages(pages)
-    for number in sorted(pages):
-        if number not in free:
-            yield from _leaf(pages, number)
+    """Yield (rowid, columns) of every table row found in the file and in what its log holds; stale copies too.
+
+    One page at a time is in memory. A page that the disk cannot read is passed over. Raises: OSError on opening.
+    """
+    with _Image(database) as image:
+        free = image.free_pages()
+        for number in range(image.count):
+            if number not in free:
+                yield from _leaf(image, number)
 
 
-def _log_pages(log: bytes) -> Mapping[int, bytes]:
-    """Return the newest committed copy of each page in the log, up to the first frame that does not belong."""
-    if len(log) < 32:  # noqa: PLR2004 - the size of the header
-        return {}
-    magic = struct.unpack_from(">I", log)[0]
-    if magic & ~1 != _WAL_MAGIC:
-        return {}
-    order = ">" if magic & 1 else "<"
-    salts = log[16:24]
-    sums = _log_sum(log[:24], (0, 0), order)
-    committed: dict[int, bytes] = {}
-    pending: dict[int, bytes] = {}
-    for at in range(32, len(log) - _FRAME + 1, _FRAME):
-        number, size = struct.unpack_from(">II", log, at)
-        page = log[at + 24 : at + _FRAME]
-        sums = _log_sum(page, _log_sum(log[at : at + 8], sums, order), order)
-        if log[at + 8 : at + 16] != salts or struct.unpack_from(">II", log, at + 16) != sums:
-            break
-        pending[number - 1] = page
-        if size:
-            committed.update(pending)
-            pending.clear()
-    return committed
+class _Image:
+    """The pages of a database, each from where its newest committed copy is.
+
+    Read by `pread`: a bad block of a mapped file would kill the process.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self._file = os.open(database, os.O_RDONLY | os.O_CLOEXEC)
+        self._log = -1
+        self._logged: dict[int, int] = {}
+        try:
+            self.count = os.fstat(self._file).st_size // PAGE_SIZE
+            log = database.with_name(database.name + "-wal")
+            if log.exists():
+                self._log = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
+                self._logged = self._committed(os.fstat(self._log).st_size)
+                self.count = max([self.count, *(number + 1 for number in self._logged)])
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        for fd in (self._file, self._log):
+            if fd >= 0:
+                os.close(fd)
+
+    def page(self, number: int) -> bytes:
+        """Return a page. Raises: KeyError when there is none, or the disk cannot read it."""
+        at = self._logged.get(number)
+        try:
+            data = (
+                os.pread(self._file, PAGE_SIZE, number * PAGE_SIZE) if at is None else self._frame(at + 24, PAGE_SIZE)
+            )
+        except (OSError, OverflowError):
+            raise KeyError(number) from None
+        if len(data) < PAGE_SIZE:
+            raise KeyError(number)
+        return data
+
+    def free_pages(self) -> set[int]:
+        """Return the pages that are free: they may hold stale copies of rows.
+
+        Two notes of it have to agree, the freelist and the pointer map: a flipped bit must not hide rows that count.
+        """
+        free: set[int] = set()
+        try:
+            trunk, total = struct.unpack_from(">II", self.page(0), 32)
+            while trunk and trunk - 1 not in free:
+                page = self.page(trunk - 1)
+                free.add(trunk - 1)
+                trunk, count = struct.unpack_from(">II", page)
+                free.update(n - 1 for n in struct.unpack_from(f">{count}I", page, 8))
+        except (KeyError, struct.error):
+            return set()
+        return {number for number in free if self._is_mapped_free(number)} if len(free) == total else set()
+
+    def _is_mapped_free(self, number: int) -> bool:
+        """Tell whether the pointer map says that a page is free. Pages count from 0 here, and from 1 in the format."""
+        map_page = 1 + (number - 1) // (_MAPPED + 1) * (_MAPPED + 1)
+        try:
+            return self.page(map_page)[5 * (number - map_page - 1)] == _MAPPED_FREE
+        except (KeyError, IndexError):
+            return False
+
+    def _frame(self, at: int, size: int) -> bytes:
+        return os.pread(self._log, size, at)
+
+    def _committed(self, size: int) -> dict[int, int]:
+        """Return where in the log the newest committed copy of each page is, up to the first frame that is foreign."""
+        header = self._frame(0, _HEADER)
+        if len(header) < _HEADER:
+            return {}
+        magic = struct.unpack_from(">I", header)[0]
+        if magic & ~1 != _WAL_MAGIC:
+            return {}
+        order = ">" if magic & 1 else "<"
+        sums = _log_sum(header[:24], (0, 0), order)
+        committed: dict[int, int] = {}
+        pending: dict[int, int] = {}
+        for at in range(_HEADER, size - _FRAME + 1, _FRAME):
+            frame = self._frame(at, _FRAME)
+            if len(frame) < _FRAME or frame[8:16] != header[16:24]:
+                break
+            sums = _log_sum(frame[24:], _log_sum(frame[:8], sums, order), order)
+            if struct.unpack_from(">II", frame, 16) != sums:
+                break
+            number, pages = struct.unpack_from(">II", frame)
+            pending[number - 1] = at
+            if pages:
+                committed.update(pending)
+                pending.clear()
+        return committed
 
 
 def _log_sum(data: bytes, start: tuple[int, int], order: str) -> tuple[int, int]:
@@ -68,37 +148,25 @@ def _log_sum(data: bytes, start: tuple[int, int], order: str) -> tuple[int, int]
     return one, two
 
 
-def _free_pages(pages: Mapping[int, bytes]) -> set[int]:
-    """Return the pages on the freelist: they still hold rows that were deleted. Empty when the list is damaged."""
-    free: set[int] = set()
+def _leaf(image: _Image, number: int) -> Iterator[tuple[int, list[Value]]]:
     try:
-        trunk = struct.unpack_from(">I", pages[0], 32)[0]
-        while trunk and trunk - 1 not in free:
-            page = pages[trunk - 1]
-            free.add(trunk - 1)
-            trunk, count = struct.unpack_from(">II", page)
-            free.update(n - 1 for n in struct.unpack_from(f">{count}I", page, 8))
-    except (KeyError, struct.error):
-        return set()
-    return free
-
-
-def _leaf(pages: Mapping[int, bytes], number: int) -> Iterator[tuple[int, list[Value]]]:
-    page = pages[number]
+        page = image.page(number)
+    except KeyError:
+        return
     head = 100 if number == 0 else 0
-    if len(page) < PAGE_SIZE or page[head] != _LEAF:
+    if page[head] != _LEAF:
         return
     count = struct.unpack_from(">H", page, head + 3)[0]
     if count > PAGE_SIZE // 6:
         return
     for cell in range(count):
         try:
-            yield _cell(pages, page, struct.unpack_from(">H", page, head + 8 + 2 * cell)[0])
+            yield _cell(image, page, struct.unpack_from(">H", page, head + 8 + 2 * cell)[0])
         except (IndexError, KeyError, struct.error, ValueError):
             continue  # a torn cell: the salvage report counts what is missing
 
 
-def _cell(pages: Mapping[int, bytes], page: bytes, at: int) -> tuple[int, list[Value]]:
+def _cell(image: _Image, page: bytes, at: int) -> tuple[int, list[Value]]:
     size, at = _varint(page, at)
     rowid, at = _varint(page, at)
     if size <= _MAX_LOCAL:
@@ -106,18 +174,28 @@ def _cell(pages: Mapping[int, bytes], page: bytes, at: int) -> tuple[int, list[V
     else:
         local = _MIN_LOCAL + (size - _MIN_LOCAL) % (PAGE_SIZE - 4)
         local = local if local <= _MAX_LOCAL else _MIN_LOCAL
-        parts, have = [page[at : at + local]], local
         following = struct.unpack_from(">I", page, at + local)[0]
-        while have < size:
-            overflow = pages[following - 1]
-            following = struct.unpack_from(">I", overflow)[0]
-            part = overflow[4 : 4 + size - have]
-            parts.append(part)
-            have += len(part)
-        record = b"".join(parts)
+        record = page[at : at + local] + _overflow(image, following, size - local)
     if len(record) != size:
         raise ValueError("short record")
     return rowid, _columns(record)
+
+
+def _overflow(image: _Image, following: int, size: int) -> bytes:
+    """Return what a chain of overflow pages holds. Raises: KeyError or ValueError for a broken chain."""
+    if size > image.count * PAGE_SIZE:
+        raise ValueError("longer than the file")
+    parts: list[bytes] = []
+    seen: set[int] = set()
+    while size > 0:
+        if following in seen:
+            raise ValueError("a chain that bites its tail")
+        seen.add(following)
+        page = image.page(following - 1)
+        following = struct.unpack_from(">I", page)[0]
+        parts.append(page[4 : 4 + size])
+        size -= len(parts[-1])
+    return b"".join(parts)
 
 
 def _columns(record: bytes) -> list[Value]:

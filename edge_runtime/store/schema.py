@@ -25,9 +25,13 @@ LANES = 10
 DEAD = 15
 SEQ_BITS = 47
 LANE_BITS = 4
+TARGET_SHIFT = SEQ_BITS + LANE_BITS
 MAX_TARGETS = 1 << 12
 ROW_OVERHEAD = 24
 """Bytes on disk of a row besides its topic, payload and meta."""
+UNSAVED = 256
+"""A target's row is rewritten at least every so many accepted messages. Between, `produced` and `bytes` are told from
+the messages themselves, and a commit that only accepts touches one page and not two."""
 PRIORITY = "edge-priority"
 REASON = "edge-reason"
 """Headers that a dead letter has more than its event: where it came from, and why."""
@@ -46,7 +50,8 @@ CREATE TABLE target (
   corrupted INTEGER NOT NULL DEFAULT 0,
   dead INTEGER NOT NULL DEFAULT 0,
   rejected INTEGER NOT NULL DEFAULT 0,
-  bytes INTEGER NOT NULL DEFAULT 0
+  bytes INTEGER NOT NULL DEFAULT 0,
+  checksum INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE message (
   id INTEGER PRIMARY KEY,
@@ -56,12 +61,15 @@ CREATE TABLE message (
   checksum INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE latest (key TEXT PRIMARY KEY, message INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE memo (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE memo (key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL) STRICT;
 """
+NAMES = frozenset({"target", "message", "latest", "memo"})
 
 COLUMNS = 5
 """Of table `message`. `meta` is the JSON array [source, event id, wall ns, mono ns, boot, age ns, tries, headers]:
 few columns are what makes an insert fast."""
+AGE = 5
+"""Where `meta` holds the age."""
 INSERT = "INSERT INTO message VALUES "
 SELECT = "SELECT * FROM message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?"
 SIZE = "length(topic) + length(payload) + length(meta)"
@@ -73,12 +81,12 @@ Row = tuple[int, str, bytes, str, int]
 
 def pack_id(target: int, lane: int, seq: int) -> int:
     """Return the row id of a message."""
-    return target << (SEQ_BITS + LANE_BITS) | lane << SEQ_BITS | seq
+    return target << TARGET_SHIFT | lane << SEQ_BITS | seq
 
 
 def unpack_id(row_id: int) -> tuple[int, int, int]:
     """Return target, lane and sequence number of a row id."""
-    return row_id >> (SEQ_BITS + LANE_BITS), row_id >> SEQ_BITS & 0xF, row_id & ((1 << SEQ_BITS) - 1)
+    return row_id >> TARGET_SHIFT, row_id >> SEQ_BITS & 0xF, row_id & ((1 << SEQ_BITS) - 1)
 
 
 def lane_range(target: int, lane: int, after: int = 0) -> tuple[int, int]:
@@ -104,9 +112,23 @@ def checksum(row_id: int, topic: str, payload: bytes, meta: str) -> int:
     return zlib.crc32(payload, zlib.crc32(f"{row_id}\0{topic}\0{meta}".encode()))
 
 
+def memo_row(key: str, value: str) -> tuple[str, str, int]:
+    """Return the row of table `memo`."""
+    return key, value, zlib.crc32(f"{key}\0{value}".encode())
+
+
 def size_of(row: Row) -> int:
     """Return about how many bytes on disk a row takes."""
     return len(row[1]) + len(row[2]) + len(row[3]) + ROW_OVERHEAD
+
+
+def is_intact(row: tuple[object, ...]) -> bool:
+    """Tell whether a row is what was written."""
+    try:
+        row_id, topic, payload, meta, stored = cast("Row", row)
+        return stored == checksum(row_id, topic, payload, meta)
+    except (ValueError, TypeError, AttributeError):
+        return False
 
 
 def from_row(target: str, row: tuple[object, ...]) -> Message:
@@ -114,8 +136,8 @@ def from_row(target: str, row: tuple[object, ...]) -> Message:
 
     Raises: StoreError when a column is not what was written.
     """
-    row_id, topic, payload, meta, stored = cast("Row", row)
     try:
+        row_id, topic, payload, meta, stored = cast("Row", row)
         if stored != checksum(row_id, topic, payload, meta):
             raise ValueError("checksum")  # noqa: TRY301 - one way out for every kind of damage
         source, event_id, wall_ns, mono_ns, boot, age_ns, tries, headers = json.loads(meta)
@@ -123,5 +145,5 @@ def from_row(target: str, row: tuple[object, ...]) -> Message:
         _, lane, seq = unpack_id(row_id)
         priority = int(headers.get(PRIORITY, "5")) if lane == DEAD else lane
     except (ValueError, TypeError, AttributeError):
-        raise StoreError(f"row {row_id} of queue {target!r} is damaged: its checksum does not match") from None
+        raise StoreError(f"row {row[0]} of queue {target!r} is damaged: its checksum does not match") from None
     return Message(event, target, priority, seq, tries, age_ns)

@@ -1,0 +1,73 @@
+# Every chore has one name. VENV may point elsewhere: make test VENV=/tmp/venv
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
+
+.PHONY: help setup setup-dev system demo test quick check format torture bench clean
+
+help:
+	@echo "make demo      set up what it needs and run the demo: a field station, offline and back, killed and restarted"
+	@echo "make test      set up what it needs, then all checks and all tests"
+	@echo "make quick     the unit tests only, in seconds"
+	@echo "make check     formatting, lints, types, import contracts"
+	@echo "make torture   the fault tests in their long form (hours on a slow disk)"
+	@echo "make bench     one JSON line a figure, each beside a reference measured in the same run"
+	@echo "make format    format the code"
+
+# A virtual environment with the runtime only. Needs Python 3.11 and its venv module, which Debian packs apart.
+$(BIN)/edge: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	  { echo "installing python3-venv"; $(SUDO) apt-get install -y -qq python3-venv; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+setup: $(BIN)/edge
+
+$(BIN)/.dev: $(BIN)/edge pyproject.toml
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+setup-dev: $(BIN)/.dev
+
+# Real peers for the tests: a broker, a compiler for the fault injector, openssl for certificates.
+# Where apt is not to be had, the tests that need them skip and say so.
+system:
+	@missing=; for pair in mosquitto:mosquitto gcc:gcc openssl:openssl; do \
+	  PATH="$$PATH:/usr/sbin" command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair##*:}"; done; \
+	if [ -n "$$missing" ]; then \
+	  if command -v apt-get >/dev/null && { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then \
+	    echo "installing$$missing"; $(SUDO) apt-get update -qq; \
+	    $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	  else echo "not installed, some tests will skip:$$missing"; fi; fi
+
+demo: setup
+	$(BIN)/edge demo
+
+test: system setup-dev check
+	$(BIN)/python -m pytest
+
+quick: setup-dev
+	$(BIN)/python -m pytest -m "not long" --ignore tests/faults --ignore tests/system
+
+check: setup-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup-dev
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+torture: system setup-dev
+	EDGE_TORTURE=full $(BIN)/python -m pytest tests/faults -s --timeout 0
+
+bench: system setup-dev
+	$(BIN)/python -m tests.benchmarks
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

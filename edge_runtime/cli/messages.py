@@ -1,0 +1,91 @@
+"""`edge publish`, `edge tail`, `edge invoke`: events and calls by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edge_runtime import control
+from edge_runtime.cli._common import (
+    clean,
+    json_option,
+    payload_json,
+    payload_text,
+    read_input,
+    say,
+    say_json,
+    state_option,
+    when,
+)
+from edge_runtime.errors import ConfigError, FunctionError
+
+
+@click.command()
+@click.argument("topic")
+@click.argument("payload", default="")
+@state_option
+@json_option
+def publish(topic: str, payload: str, state: Path, *, as_json: bool) -> None:
+    """Emit an event on a topic, and return when it is safe on disk.
+
+    PAYLOAD is sent as it is written; `-` reads it from the standard input. Prints the event's id.
+    """
+    data = read_input("-") if payload == "-" else payload.encode("utf-8", "surrogateescape")
+    answer = control.call(state, "publish", topic=topic, payload=control.pack(data))
+    say_json(answer) if as_json else say(clean(answer["id"]))
+
+
+@click.command()
+@click.argument("filter_", metavar="[FILTER]", default="#")
+@state_option
+@json_option
+def tail(filter_: str, state: Path, *, as_json: bool) -> None:
+    """Show events as they happen, those whose topic matches FILTER.
+
+    With --json, one object a line. Ends with Ctrl-C, or when the pipe it writes to is closed.
+    """
+    for item in control.ask(state, "tail", filter=filter_):
+        payload = control.unpack(item["payload"])
+        if as_json:
+            rest = {key: value for key, value in item.items() if key != "payload"}
+            say_json({**rest, **payload_json(payload)}, indent=None)
+        else:
+            say(_line(item, payload))
+
+
+def _line(item: Mapping[str, Any], payload: bytes) -> str:
+    targets = ",".join(item.get("targets") or ()) or "nobody"
+    head = f"{when(item['time'])}  {clean(item['topic'])}  {clean(item['source'])} > {clean(targets)}"
+    return f"{head}  {payload_text(payload)}"
+
+
+@click.command()
+@click.argument("name")
+@click.option("--event", metavar="FILE|-", help="The event, a JSON file; - reads it from the standard input.")
+@state_option
+@json_option
+def invoke(name: str, event: str | None, state: Path, *, as_json: bool) -> None:
+    """Call the function NAME on the running host, and print its reply.
+
+    The log of the handler goes to the standard error. Without --event the event is {}. The exit status is 1 when the
+    handler failed. With --json the reply, the log and the times are one object.
+    """
+    data = b"{}" if event is None else read_input(event)
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"the event is no JSON: {error}") from error
+    answer = control.call(state, "invoke", name=name, payload=control.pack(data))
+    payload = control.unpack(answer.pop("payload"))
+    if as_json:
+        say_json({**answer, **payload_json(payload)})
+    else:
+        for line in str(answer.get("log", "")).splitlines():
+            click.echo("\t".join(clean(part) for part in line.split("\t")), err=True)
+        click.echo(payload)
+    if answer.get("error"):
+        raise FunctionError(f"function {name!r} failed: {answer['error']}", kind=str(answer["error"]))

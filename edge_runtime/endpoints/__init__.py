@@ -1,0 +1,1 @@
+"""AWS-shaped local HTTP for a handler's own SDK."""

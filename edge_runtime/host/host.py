@@ -1,0 +1,208 @@
+"""What is declared, at work.
+
+Every part (a trigger, a function's dispatcher, the uplink, the devices, the control socket) runs by itself and is
+started again when it fails; only the store is needed by all, and without it there is no host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from edge_runtime import plugin
+from edge_runtime.clock import Clock, SystemClock, make_event
+from edge_runtime.cloud.uplink import TARGET as UPLINK
+from edge_runtime.cloud.uplink import UplinkRunner
+from edge_runtime.control.server import Server, serve
+from edge_runtime.control.wire import SOCKET
+from edge_runtime.errors import EdgeError, HostError, QueueFullError, StoreError
+from edge_runtime.host._late_link import LateLink
+from edge_runtime.host.bus import FROM_CLOUD, Bus, feeds_of
+from edge_runtime.host.hardware import Hardware, late_trigger
+from edge_runtime.host.supervise import Part, supervise
+from edge_runtime.host.verbs import Verbs
+from edge_runtime.model import App, Broker, Link, QueueLimits, Trigger
+from edge_runtime.pure.backoff import Backoff
+from edge_runtime.store.store import Store
+from edge_runtime.workers.dispatch import Dispatcher
+from edge_runtime.workers.pool import Pool
+
+_log = logging.getLogger(__name__)
+_function_log = logging.getLogger("edge_runtime.function")
+_STOP_S = 5.0
+"""What running handlers and publishes on their way get at the end; what is not done then stays queued."""
+
+
+class Host:
+    """One app, running. `start`, then `stop`; what was accepted in between is delivered or on disk."""
+
+    def __init__(
+        self, app: App, state: Path, *, clock: Clock | None = None, simulate: bool = False, link: Link | None = None
+    ) -> None:
+        """`link` replaces the one that the app declares, for tests."""
+        self.app = app
+        self.state = state
+        self.clock: Clock = clock or SystemClock()
+        self.stopping = asyncio.Event()
+        """Set when somebody asks the host to end."""
+        self.parts: list[Part] = []
+        """What runs, and how."""
+        self.uplink: UplinkRunner | None = None
+        self.hardware = Hardware(app, self.clock, simulate=simulate)
+        self.started = self.clock.now()
+        self.store: Store
+        self.bus: Bus
+        self.pool: Pool
+        self._link = link
+        self._server: Server | None = None
+        self._dispatchers: list[Dispatcher] = []
+        self._sources: list[asyncio.Task[None]] = []
+        self._sinks: list[asyncio.Task[None]] = []
+        self._closing = contextlib.AsyncExitStack()
+
+    async def start(self) -> None:
+        """Open the store, then start everything else around it. Returns when events are accepted.
+
+        Devices and the link come up afterwards, in their own time. When it raises, nothing is left behind.
+
+        Raises: HostError when another host has the state folder, StoreError, ConfigError.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        app, link = self.app, self.app.link
+        rules = (*app.rules, *(link.uplink.up if link else ()))
+        targets = sorted(feeds_of(rules) | ({UPLINK} if link else set()))
+        queues = {name: app.queues.get(name, app.queues.get("", QueueLimits())) for name in ("", *targets)}
+        self.store = await Store.open(self.state, queues, clock=self.clock, limits=app.limits)
+        self._closing.push_async_callback(self.store.close)
+        self._closing.push_async_callback(self.hardware.close)
+        self.bus = Bus(self.store, rules, aws_quotas=bool(link and link.uplink.aws_quotas))
+        self.pool = Pool(
+            {f.name: f for f in app.functions}, thing=app.thing, scratch=self.state / "workers", log=_log_function
+        )
+        self._closing.push_async_callback(self.pool.close)
+        with contextlib.suppress(HostError):  # the part tries again, and tells if that fails too
+            await self._listen()
+        try:
+            await self.bus.emit(make_event(self.clock, "host/started", b'{"event":"started"}', "host"))
+        except EdgeError as error:
+            # A queue that is full must not keep away what would empty it.
+            _log.warning("the event of the start was not accepted: %s", error)
+        self._begin("workers", self._keep_workers, source=True)
+        if self._server is None:
+            self._begin("control", self._keep_listening, source=True)
+        self._start_sinks(feeds_of(rules))
+        self._start_sources()
+
+    def _start_sinks(self, fed: set[str]) -> None:
+        for function in self.app.functions:
+            if f"function/{function.name}" in fed:
+                dispatcher = Dispatcher(
+                    function, self.store, self.pool, self.clock, route=self.bus.route, emitted=self.bus.show
+                )
+                self._dispatchers.append(dispatcher)
+                self._begin(f"function/{function.name}", dispatcher.run)
+        if self.app.link is not None:
+            self.uplink = UplinkRunner(
+                self.store,
+                self._link or LateLink(self.app.link),
+                self.app.link.uplink,
+                self.clock,
+                deliver=self._deliver,
+                driver=self.app.link.driver,
+            )
+            self._begin(UPLINK, self.uplink.run)
+
+    def _start_sources(self) -> None:
+        if self.app.schedules:
+            self._begin("schedule", late_trigger(self._schedule, self.bus), source=True)
+        for broker in self.app.brokers:
+            self._begin(f"broker/{broker.name}", late_trigger(partial(self._broker, broker), self.bus), source=True)
+        if self.app.devices:
+            opening = partial(self.hardware.run, self.store, self.bus, self._begin)
+            self._begin("devices", opening, source=True)
+
+    def _schedule(self) -> Trigger:
+        module = plugin.load("triggers", "schedule")
+        trigger: Trigger = module.ScheduleTrigger(self.app.schedules, self.app.thing, self.clock, self.store.recall)
+        return trigger
+
+    def _broker(self, broker: Broker) -> Trigger:
+        trigger: Trigger = plugin.load("triggers", "mqtt").MqttTrigger(broker, self.clock)
+        return trigger
+
+    def _begin(self, name: str, run: Callable[[], Awaitable[None]], *, source: bool = False) -> None:
+        part = Part(name)
+        self.parts.append(part)
+        task = asyncio.create_task(supervise(part, run, self.clock), name=name)
+        (self._sources if source else self._sinks).append(task)
+
+    async def _listen(self) -> None:
+        self._server = await serve(self.state / SOCKET, Verbs(self).table())
+
+    async def _keep_listening(self) -> None:
+        await self._listen()
+        await asyncio.get_running_loop().create_future()
+
+    async def _keep_workers(self) -> None:
+        await self.pool.start()
+        await asyncio.get_running_loop().create_future()
+
+    async def _deliver(self, topic: str, payload: bytes, properties: Mapping[str, str]) -> None:
+        """Store what came down from the cloud. It is not acknowledged before that, and holds up nothing else."""
+        headers = {key: value for key, value in properties.items() if not key.startswith("edge-")}
+        event = make_event(self.clock, topic, payload, FROM_CLOUD, headers)
+        backoff = Backoff(1.0, 60.0)
+        while True:
+            try:
+                await self.bus.emit(event)
+            except (QueueFullError, StoreError) as error:
+                wait_s = backoff.next()
+                _log.warning("a message from the cloud waits, next try in %.1f s: %s", wait_s, error)
+                await self.clock.sleep(wait_s)
+            except EdgeError as error:
+                _log.warning("a message from the cloud was left out: %s", error)
+                return
+            else:
+                return
+
+    async def stop(self) -> None:
+        """End in order, sources first, and lose nothing. Safe to call twice, and when `start` failed half way."""
+        try:
+            await _cancel(self._sources)
+            if self._server is not None:
+                await self._server.close()
+            await self._let_finish()
+            await _cancel(self._sinks)
+        finally:
+            await self._closing.aclose()
+
+    async def _let_finish(self) -> None:
+        """Give the handlers that run the time to end, and publishes on their way the time for an acknowledgement."""
+        try:
+            async with asyncio.timeout(_STOP_S):
+                await asyncio.gather(*(dispatcher.finish() for dispatcher in self._dispatchers))
+                if self.uplink is not None and self.uplink.state.state == "up":
+                    await self.uplink.finish()
+        except TimeoutError:
+            _log.info("some handlers or publishes are not done after %g s; their events stay queued", _STOP_S)
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _log_function(name: str, text: str) -> None:
+    for line in text.splitlines():
+        _function_log.info("%s: %s", name, line)

@@ -1,0 +1,178 @@
+"""What a running host answers over its control socket; the contract is in `edge_runtime.control`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, cast
+
+from edge_runtime.clock import make_event
+from edge_runtime.control.server import Verb
+from edge_runtime.control.wire import pack, unpack
+from edge_runtime.errors import ConfigError, NotFoundError
+from edge_runtime.model import Message
+from edge_runtime.plugin import nearest
+from edge_runtime.store import letters
+
+if TYPE_CHECKING:
+    from edge_runtime.host.host import Host
+
+
+class Verbs:
+    """The answers. One method a verb."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def table(self) -> Mapping[str, Verb]:
+        """Return the verbs by name."""
+        return {
+            "publish": self.publish,
+            "invoke": self.invoke,
+            "tail": self.tail,
+            "status": self.status,
+            "ledger": self.ledger,
+            "devices": self.devices,
+            "queue.replay": self.replay,
+            "queue.purge": self.purge,
+            "simulate": self.simulate,
+            "stop": self.stop,
+        }
+
+    async def publish(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Emit an event; answer when it is safe."""
+        event = make_event(self._host.clock, _text(request, "topic"), unpack(_text(request, "payload")), "cli")
+        await self._host.bus.emit(event)
+        return {"id": event.id}
+
+    async def invoke(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Call a function and answer with its reply (Lambda's RequestResponse): no queue, no retry."""
+        clock = self._host.clock
+        event = make_event(clock, "invoke", unpack(_text(request, "payload")), "cli")
+        result = await self._host.pool.invoke(_text(request, "name"), event.payload, request_id=event.id)
+        return {**asdict(result), "payload": pack(result.payload)}
+
+    async def tail(self, request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+        """Show events as they are emitted."""
+        watcher = self._host.bus.watch(str(request.get("filter") or "#"))
+        try:
+            async for event, feeds in watcher.entries():
+                yield {
+                    "topic": event.topic,
+                    "payload": pack(event.payload),
+                    "source": event.source,
+                    "time": event.time.wall_ns / 1e9,
+                    "id": event.id,
+                    "targets": [feed.target for feed in feeds],
+                    "missed": watcher.missed,
+                }
+        finally:
+            self._host.bus.unwatch(watcher)
+
+    async def status(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Say how everything does."""
+        host = self._host
+        now = host.clock.now()
+        link = asdict(host.uplink.state) if host.uplink is not None else None
+        if link is not None:
+            link["since_s"] = round((now.mono_ns - link.pop("since_ns")) / 1e9, 1)
+        database = host.state / "queue.db"
+        return {
+            "thing": host.app.thing,
+            "uptime_s": round((now.mono_ns - host.started.mono_ns) / 1e9, 1),
+            "clock": {"wall": now.wall_ns / 1e9, "boot": now.boot},
+            "link": link,
+            "store": {
+                "bytes": _size(database),
+                "limit": host.store.limit_bytes,
+                "wal_bytes": _size(database.with_name("queue.db-wal")),
+                "disk_tight": host.store.tight,
+                "notes": list(host.store.notes),
+            },
+            "functions": [asdict(state) for state in host.pool.status()],
+            "queues": [_row(counters) for counters in host.store.ledger],
+            "devices": await host.hardware.rows(),
+            "parts": [asdict(part) for part in host.parts],
+        }
+
+    async def ledger(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the books; `edge ledger` counts the rows itself."""
+        return {"rows": [_row(counters) for counters in self._host.store.ledger]}
+
+    async def devices(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the devices with their values."""
+        return {"devices": await self._host.hardware.rows()}
+
+    async def replay(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Put dead letters back into their queue."""
+        target = self._target(request)
+        seqs = None if request.get("all") else _numbers(request, "ids")
+        store = self._host.store
+        found = await store.work(lambda writer: letters.replay(writer, target, seqs), writes=True)
+        messages = cast("list[Message]", found)
+        store.queue(target).give_back(messages)
+        return {"replayed": len(messages), "left": store.counters(target).dead}
+
+    async def purge(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Drop what waits, or the dead letters, and count it."""
+        target, dead = self._target(request), bool(request.get("dead"))
+        count = await self._host.store.work(lambda writer: letters.purge(writer, target, dead=dead), writes=True)
+        return {"purged": count}
+
+    async def simulate(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Let a simulated device measure a value."""
+        if "value" not in request:
+            raise ConfigError("the request has no field 'value'")
+        self._host.hardware.simulate(_text(request, "device"), request["value"])
+        return {}
+
+    async def stop(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
+        """End the host."""
+        asyncio.get_running_loop().call_soon(self._host.stopping.set)
+        return {}
+
+    def _target(self, request: Mapping[str, Any]) -> str:
+        target = _text(request, "target")
+        known = [counters.name for counters in self._host.store.ledger]
+        if target not in known:
+            raise NotFoundError(
+                f"there is no queue named {target!r}{nearest(target, known)}", hint=f"known: {', '.join(known)}"
+            )
+        return target
+
+
+def _row(counters: Any) -> dict[str, Any]:  # noqa: ANN401 - Counters, whose import would only be for this line
+    return {
+        "target": counters.name,
+        "produced": counters.produced,
+        "delivered": counters.delivered,
+        "queued": counters.queued,
+        "expired": counters.expired,
+        "dropped": counters.dropped,
+        "dead": counters.dead,
+        "rejected": counters.rejected,
+        "bytes": counters.bytes,
+        "reasons": counters.reasons,
+    }
+
+
+def _text(request: Mapping[str, Any], key: str) -> str:
+    value = request.get(key)
+    if not isinstance(value, str):
+        raise ConfigError(f"the request has no text field {key!r}")
+    return value
+
+
+def _numbers(request: Mapping[str, Any], key: str) -> list[int]:
+    values = request.get(key)
+    if not isinstance(values, list) or not values or not all(type(value) is int for value in values):
+        raise ConfigError(f"the request has no list of numbers {key!r}", hint="or ask for all")
+    return values
+
+
+def _size(path: Any) -> int:  # noqa: ANN401 - a Path
+    with contextlib.suppress(FileNotFoundError):
+        return int(path.stat().st_size)
+    return 0

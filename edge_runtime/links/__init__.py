@@ -1,0 +1,1 @@
+"""Connections to a cloud broker: one file each."""

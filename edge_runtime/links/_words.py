@@ -1,0 +1,59 @@
+"""What the links say of a network that fails them: the same words whichever library noticed."""
+
+from __future__ import annotations
+
+from edge_runtime.errors import LinkError
+
+CLOCK_HINT = "check the clock of this machine (`timedatectl`), `ca`, and that `endpoint` is the broker's full name"
+
+
+def refused(where: str) -> LinkError:
+    """Return the error for a port at which nothing listens."""
+    return LinkError(f"nothing listens at {where}", hint="check `endpoint` and `port`, and that the broker runs")
+
+
+def silent(where: str) -> LinkError:
+    """Return the error for a broker that did not answer while the connection was being made."""
+    return LinkError(f"{where} did not answer in time", hint="check the network, and that no firewall blocks the port")
+
+
+def stalled(where: str) -> LinkError:
+    """Return the error for a connection that has gone dead without a word."""
+    return LinkError(f"{where} has stopped answering", hint="the network or the broker has stalled")
+
+
+def unresolved(where: str) -> LinkError:
+    """Return the error for a host name without an address."""
+    return LinkError(
+        f"the name {where.rpartition(':')[0]!r} cannot be resolved",
+        hint="check `endpoint`, and that this machine has a network and a name server",
+    )
+
+
+def closed(where: str) -> LinkError:
+    """Return the error for a connection that the other side closed without giving a reason."""
+    return LinkError(
+        f"{where} closed the connection",
+        hint="AWS IoT Core does so when the certificate is not active or no policy allows iot:Connect for this client",
+    )
+
+
+def distrusted(where: str, reason: str) -> LinkError:
+    """Return the error for a broker whose certificate does not convince."""
+    return LinkError(f"the certificate of {where} is not trusted: {reason}", hint=CLOCK_HINT)
+
+
+def tls_failed(where: str, reason: str) -> LinkError:
+    """Return the error for a TLS handshake that failed for another reason."""
+    return LinkError(
+        f"TLS with {where} failed: {reason}",
+        hint="check that the port speaks TLS, and that the broker knows the CA of `certificate`",
+    )
+
+
+def bad_files(where: str, reason: object) -> LinkError:
+    """Return the error for certificate, key or CA files that are not what they should be."""
+    return LinkError(
+        f"the TLS files for {where} cannot be used: {reason}",
+        hint="`certificate`, `key` and `ca` must be PEM files, and the key that of the certificate",
+    )

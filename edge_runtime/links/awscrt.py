@@ -1,0 +1,30 @@
+"""MQTT 5 through awscrt, Amazon's own client: the link to AWS IoT Core on x86-64 and 64-bit ARM.
+
+    link:
+      driver: awscrt
+      endpoint: a1b2c3-ats.iot.eu-west-1.amazonaws.com
+      certificate: certs/device.pem.crt
+      key: certs/private.pem.key
+
+Do not fork a process that has connected: awscrt does not survive it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_runtime.links._line import Line
+from edge_runtime.links._link import Connection, MqttLink
+
+
+@dataclass(kw_only=True, eq=False)
+class AwscrtLink(MqttLink):
+    """A connection by awscrt. Without a certificate, a CA or a TLS port it is plain TCP, for a broker of one's own."""
+
+    def _make(self, line: Line) -> Connection:
+        from edge_runtime.links import _crt  # noqa: PLC0415 - awscrt costs 100 ms and 10 MB, only those who connect pay
+
+        return _crt.Connection(self, line)
+
+
+LINK = AwscrtLink

@@ -1,0 +1,45 @@
+"""`python -m edge_runtime.loaders FILE` prints the app of a file as JSON, or what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from edge_runtime import plugin
+from edge_runtime.errors import ConfigError, EdgeError
+from edge_runtime.loaders import to_json
+from edge_runtime.model import App
+
+
+def load(path: Path) -> App:
+    """Return the app of a file, read by the first loader that accepts its name.
+
+    Raises: ConfigError.
+    """
+    known = plugin.names("loaders")
+    for name in known:
+        loader = plugin.load("loaders", name)
+        if loader.accepts(path):
+            app = loader.load(path)
+            if isinstance(app, App):
+                return app
+    raise ConfigError(f"no loader reads {path.name}", hint=f"loaders: {', '.join(known)}; the usual file is edge.yaml")
+
+
+def main() -> None:
+    """Print `{"app": ...}` or `{"error": {"message", "hint"}}` as the only thing on the standard output."""
+    output = os.fdopen(os.dup(1), "w", encoding="ascii")
+    sys.stdout = sys.stderr  # whatever a library prints is no part of the answer
+    answer: dict[str, object]
+    try:
+        answer = {"app": to_json(load(Path(sys.argv[1])))}
+    except EdgeError as error:
+        answer = {"error": {"message": str(error), "hint": error.hint}}
+    with output:
+        json.dump(answer, output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""The shape of `edge.yaml`: which keys there are, what they hold, and their defaults."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+
+from edge_runtime.pure import units
+
+_RUNTIME = r"python3(\.[0-9]+)?|nodejs([0-9]+\.x)?|provided(\.[a-z0-9]+)?"
+
+
+def name(text: str) -> str:
+    """Return the name of a device, a function or a broker: it can be no path and no wildcard.
+
+    Raises: ValueError that says what is allowed.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
+        raise ValueError(f"{text!r} is no name; allowed: 1 to 64 letters, digits, - and _")
+    return text
+
+
+def _thing(text: str) -> str:
+    """AWS IoT API reference, CreateThing, `thingName`."""
+    if not re.fullmatch(r"[a-zA-Z0-9:_-]{1,128}", text):
+        raise ValueError(f"{text!r} is no name of a thing; allowed: 1 to 128 letters, digits, : - and _")
+    return text
+
+
+def _runtime(text: str) -> str:
+    if not re.fullmatch(_RUNTIME, text):
+        raise ValueError(f"{text!r} is no runtime; allowed: python3, python3.N, nodejsN.x, provided, provided.NAME")
+    return text
+
+
+def _share(value: object) -> object:
+    """Read `5%` as 0.05."""
+    if isinstance(value, str) and value.endswith("%"):
+        try:
+            return float(value[:-1]) / 100
+        except ValueError:
+            pass
+    return value
+
+
+Duration = Annotated[float, BeforeValidator(units.seconds), Field(le=3_155_760_000)]
+"""Seconds; a hundred years at most."""
+Size = Annotated[int, BeforeValidator(units.size), Field(le=16_000_000_000_000)]
+"""Bytes; SQLite cannot hold more in pages of 4 KiB."""
+Priority = Annotated[int, Field(ge=0, le=9)]
+"""0 is the most urgent."""
+Switch = Annotated[bool, Field(strict=False)]
+"""Here `yes`, `no`, `on` and `off` can mean only one thing."""
+Word = Annotated[str, Field(min_length=1)]
+
+
+class Part(pydantic.BaseModel):
+    """A mapping in the file. A key of ours with nothing after it counts as not written."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _drop_empty(cls, data: object) -> object:
+        if not isinstance(data, dict):
+            return data
+        return {k: v for k, v in data.items() if v is not None or k not in cls.model_fields}
+
+
+class Queue(Part):
+    """The bounds of one queue."""
+
+    limit: Size = 0
+    when_full: Literal["drop_oldest", "reject_new", "keep_latest"] | None = None
+    ttl: Duration | None = None
+
+
+class Store(Queue):
+    """The section `queue`: the bounds of the whole store, and the defaults of every queue."""
+
+    keep_free: Annotated[float, BeforeValidator(_share), Field(ge=0, lt=1)] = 0.05
+
+
+class Device(Part):
+    """A device. Every other key is an argument of its driver."""
+
+    model_config = ConfigDict(extra="allow")
+
+    driver: Word
+    every: Annotated[Duration, Field(ge=0.001)] | None = None
+    on_change: Switch = False
+    deadband: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    heartbeat: Duration = 0.0
+    debounce: Annotated[Duration, Field(le=60)] | None = None
+
+
+class Event(Part):
+    """What sets a function off: exactly one of `device`, `topic` and `schedule`."""
+
+    device: Word | None = None
+    on: Word | None = None
+    topic: Word | None = None
+    schedule: Word | None = None
+    timezone: Word = "UTC"
+    misfire: Literal["skip", "once", "all"] = "once"
+    priority: Priority = 5
+
+    @pydantic.model_validator(mode="after")
+    def _one_kind(self) -> Event:
+        kinds = [name for name in ("device", "topic", "schedule") if getattr(self, name) is not None]
+        if len(kinds) != 1:
+            found = " and ".join(kinds) or "none"
+            raise ValueError(
+                f"exactly one of device, topic and schedule says what sets the function off; found {found}"
+            )
+        for key, kind in (("on", "device"), ("timezone", "schedule"), ("misfire", "schedule")):
+            if key in self.model_fields_set and kind not in kinds:
+                raise ValueError(f"{key!r} belongs to an event of a {kind}, not of a {kinds[0]}")
+        return self
+
+
+class Function(Part):
+    """A handler; `events` holds an `Event` each. The greatest timeout and memory are those of AWS Lambda."""
+
+    code: Word
+    handler: Annotated[str, Field(max_length=128)] = ""
+    runtime: Annotated[str, AfterValidator(_runtime)] = "python3"
+    timeout: Annotated[Duration, Field(ge=0.001, le=900)] = 3.0
+    memory: Annotated[int, Field(ge=16, le=10_240)] = 128
+    environment: dict[str, Any] = Field(default_factory=dict)
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 1
+    retries: Annotated[int, Field(ge=0, le=1000)] = 2
+    retry_wait: Duration = 60.0
+    idle: Duration = 60.0
+    events: list[Any] = Field(default_factory=list)
+    on_success: str = ""
+    on_failure: str = ""
+    queue: Queue = Field(default_factory=Queue)
+
+
+class Up(Part):
+    """An entry of `link.up`: a filter, and how urgent what matches it is. A text is a filter."""
+
+    topic: Word
+    priority: Priority = 5
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _text(cls, data: object) -> object:
+        return {"topic": data} if isinstance(data, str) else data
+
+
+class Link(Part):
+    """The link; `up` holds an `Up` each. Every other key is a setting of its driver."""
+
+    model_config = ConfigDict(extra="allow")
+
+    driver: Word
+    up: list[Any] = Field(default_factory=list)
+    down: list[Word] = Field(default_factory=list)
+    window: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    publishes_per_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    bytes_per_s: Annotated[float, BeforeValidator(units.size)] | None = None
+    pack: Annotated[int, Field(ge=1, le=10_000)] = 1
+    aws_quotas: Switch | None = None
+    queue: Queue = Field(default_factory=Queue)
+
+
+class Broker(Part):
+    """A local MQTT broker. From `username` on, the keys are the options of the `mqtt` trigger."""
+
+    host: Word
+    port: Annotated[int, Field(ge=1, le=65_535)] = 1883
+    topics: Annotated[list[Word], Field(min_length=1)] = Field(default_factory=lambda: ["#"])
+    prefix: str = ""
+    username: str | int | None = None
+    password: str | int | None = None
+    client_id: str | int | None = None
+    tls: Switch | None = None
+    ca: Word | None = None
+    certificate: Word | None = None
+    key: Word | None = None
+    version: Literal["5", "3.1.1", 5] | None = None
+    keep_alive_s: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    session_expiry_s: Annotated[int, Field(ge=1, le=0xFFFF_FFFF)] | None = None
+
+
+class Top(Part):
+    """The file. What the sections hold is checked one by one, so that one mistake does not hide another."""
+
+    thing: Annotated[str, AfterValidator(_thing)]
+    devices: dict[str, Any] = Field(default_factory=dict)
+    functions: dict[str, Any] = Field(default_factory=dict)
+    link: Any = None
+    queue: Any = None
+    brokers: dict[str, Any] = Field(default_factory=dict)

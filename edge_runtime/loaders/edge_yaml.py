@@ -1,0 +1,297 @@
+"""`edge.yaml`, the app file of this runtime.
+
+    thing: field-station-1
+    devices:
+      soil:   {driver: MCP3008, channel: 0, every: 10s, deadband: 0.02}
+      button: {driver: Button, pin: 17}
+      pump:   {driver: OutputDevice, pin: 27}
+    functions:
+      irrigate:
+        code: ./irrigate                  # a folder or a zip, as for AWS Lambda
+        handler: app.handler
+        timeout: 3s
+        environment: {THRESHOLD: 0.3}
+        events:
+          - {device: soil}                # each reading, topic device/soil
+          - {device: button, on: pressed} # topic device/button/pressed
+          - {topic: "cmd/irrigate/#"}
+          - {schedule: rate(5 minutes)}
+        on_success: dt/{thing}/irrigate
+    link:
+      driver: awscrt
+      endpoint: abc-ats.iot.eu-central-1.amazonaws.com
+      certificate: certs/device.pem
+      key: certs/device.key
+      up: ["dt/{thing}/#", {topic: "alarm/#", priority: 0}]
+      down: ["cmd/{thing}/#"]
+    queue: {limit: 256MB, when_full: drop_oldest, ttl: 30d}
+
+A device that is read `every` so often emits each reading on `device/<name>`; an input emits what happens to it on
+`device/<name>/<event>`; an output obeys what is emitted on `device/<name>/set` and then emits its value on
+`device/<name>`. `{thing}` in a topic is the thing's name. Keys of a device or a link that are not ours are for
+its driver.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edge_runtime.devices import OpenDevice
+from edge_runtime.errors import ConfigError
+from edge_runtime.loaders import _edge_checks as checks
+from edge_runtime.loaders import _edge_devices as device_checks
+from edge_runtime.loaders import _edge_functions as function_checks
+from edge_runtime.loaders import _edge_link as link_checks
+from edge_runtime.loaders import _edge_schema as schema
+from edge_runtime.loaders._validate import check
+from edge_runtime.loaders._yaml import Document, Where, read, shown
+from edge_runtime.model import (
+    App,
+    Broker,
+    Device,
+    Function,
+    LinkSpec,
+    Overflow,
+    QueueLimits,
+    Rule,
+    Schedule,
+    StoreLimits,
+    Uplink,
+)
+
+P = TypeVar("P", bound=schema.Part)
+
+
+def accepts(path: Path) -> bool:
+    """Tell whether this loader reads a file of that name."""
+    return path.suffix in {".yaml", ".yml"}
+
+
+def load(path: Path) -> App:
+    """Return the app that the file declares, checked and with all defaults filled in.
+
+    Raises: ConfigError with all mistakes in the order of the file, each as `file:line: key.path: what is wrong`.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", hint="make a new one: edge init") from error
+    document = read(text, path.name)
+    app = _Builder(document, path.absolute().parent).app()
+    document.check()
+    return app
+
+
+class _Builder:
+    """Makes an App of a document; whatever is wrong is noted there, and the rest is built all the same."""
+
+    def __init__(self, document: Document, base: Path) -> None:
+        self._document = document
+        self._base = base
+        data = {} if document.data is None else document.data
+        top = check(schema.Top, data, (), document)
+        self._data: Mapping[str, Any] = data if isinstance(data, Mapping) else {}
+        self._thing = top.thing if top else "thing"
+        self._rules: list[Rule] = []
+        self._schedules: list[Schedule] = []
+        self._queues: dict[str, QueueLimits] = {}
+        self._kinds: dict[str, OpenDevice] = {}
+
+    def app(self) -> App:
+        """Return the app; it is only to be used when the document then holds no problem."""
+        store = self._part(schema.Store, "queue") or schema.Store()
+        common = QueueLimits(0, store.ttl or 0.0, Overflow(store.when_full or "drop_oldest"))
+        self._queues[""] = common
+        devices = tuple(self._device(name, part) for name, part in self._parts(schema.Device, "devices"))
+        functions = tuple(self._function(name, part) for name, part in self._parts(schema.Function, "functions"))
+        link = self._part(schema.Link, "link")
+        spec = self._link(link) if link else None
+        app = App(
+            thing=self._thing,
+            base=self._base,
+            devices=devices,
+            functions=functions,
+            schedules=tuple(self._schedules),
+            brokers=tuple(self._broker(name, part) for name, part in self._parts(schema.Broker, "brokers")),
+            rules=tuple(self._rules),
+            link=spec,
+            limits=StoreLimits(store.limit, store.keep_free),
+            queues=self._queues,
+        )
+        checks.loops(app, self._document)
+        link_checks.quotas_hold(app, self._document)
+        return app
+
+    # -- sections --------------------------------------------------------------------------------------------------
+
+    def _part(self, model: type[P], key: str) -> P | None:
+        data = self._data.get(key)
+        return None if data is None else check(model, data, (key,), self._document)
+
+    def _parts(self, model: type[P], key: str) -> list[tuple[str, P]]:
+        """Return the parts of a section that are right, with their names."""
+        found: list[tuple[str, P]] = []
+        section = self._data.get(key)
+        for name, data in section.items() if isinstance(section, Mapping) else ():
+            try:
+                schema.name(name)
+            except ValueError as error:
+                self._document.add((key, name), str(error))
+            part = check(model, data, (key, name), self._document)
+            if part is not None:
+                found.append((name, part))
+        return found
+
+    def _items(self, model: type[P], items: list[object], where: Where) -> list[tuple[Where, P]]:
+        """Return the items of a list that are right, with their places."""
+        checked = [((*where, n), check(model, item, (*where, n), self._document)) for n, item in enumerate(items)]
+        return [(here, item) for here, item in checked if item is not None]
+
+    def _limits(self, target: str, queue: schema.Queue) -> None:
+        if queue.model_fields_set:
+            common = self._queues[""]
+            self._queues[target] = QueueLimits(
+                limit_bytes=queue.limit,
+                ttl_s=common.ttl_s if queue.ttl is None else queue.ttl,
+                when_full=Overflow(queue.when_full or common.when_full),
+            )
+
+    # -- devices ---------------------------------------------------------------------------------------------------
+
+    def _device(self, name: str, part: schema.Device) -> Device:
+        where: Where = ("devices", name)
+        default = Device(name, part.driver)
+        device = replace(
+            default,
+            options=dict(part.model_extra or {}),
+            every_s=part.every or 0.0,
+            on_change=part.on_change,
+            deadband=part.deadband,
+            heartbeat_s=part.heartbeat,
+            debounce_s=default.debounce_s if part.debounce is None else part.debounce,
+        )
+        written = self._data["devices"][name]
+        before = len(self._document.problems)
+        kind = device_checks.driver(device, where, self._document)
+        if len(self._document.problems) == before:  # else a misspelt key would look like one that is left out
+            device_checks.settings(written, kind, where, self._document)
+        if kind is not None:
+            self._kinds[name] = kind
+            if kind.is_output:
+                self._rules.append(Rule(f"device/{name}/set", (f"device/{name}",)))
+        return device
+
+    # -- functions -------------------------------------------------------------------------------------------------
+
+    def _function(self, name: str, part: schema.Function) -> Function:
+        where: Where = ("functions", name)
+        self._limits(f"function/{name}", part.queue)
+        self._events(name, part.events, where)
+        code = (self._base / part.code).absolute()
+        function_checks.code(code, part, where, self._document)
+        return Function(
+            name=name,
+            code=code,
+            handler=part.handler,
+            runtime=part.runtime,
+            timeout_s=part.timeout,
+            memory_mb=part.memory,
+            environment=self._environment(part.environment, (*where, "environment")),
+            concurrency=part.concurrency,
+            retries=part.retries,
+            retry_wait_s=part.retry_wait,
+            idle_s=part.idle,
+            on_success=self._topic(part.on_success, (*where, "on_success")),
+            on_failure=self._topic(part.on_failure, (*where, "on_failure")),
+        )
+
+    def _environment(self, values: Mapping[str, Any], where: Where) -> dict[str, str]:
+        function_checks.environment(values, where, self._document)
+        return {key: self._document.text((*where, key), value) for key, value in values.items()}
+
+    def _events(self, function: str, items: list[object], where: Where) -> None:
+        target = f"function/{function}"
+        events = self._items(schema.Event, items, (*where, "events"))
+        timed = sum(event.schedule is not None for _, event in events)
+        numbers = itertools.count(1)
+        for here, event in events:
+            if event.schedule is not None:
+                topic = self._schedule(function if timed == 1 else f"{function}-{next(numbers)}", event, here)
+            elif event.device is not None:
+                topic = self._reading(event.device, event.on, here)
+            else:
+                topic = self._filter(event.topic or "", (*here, "topic"))
+            self._rules.append(Rule(topic, (target,), event.priority))
+
+    def _schedule(self, name: str, event: schema.Event, where: Where) -> str:
+        schedule = Schedule(name, event.schedule or "", event.timezone, event.misfire)
+        checks.schedule(schedule, [s.name for s in self._schedules], where, self._document)
+        self._schedules.append(schedule)
+        return f"schedule/{name}"
+
+    def _reading(self, device: str, kind: str | None, where: Where) -> str:
+        """Return the filter for what a device emits. Looks at the file, so that a wrong device is not also unknown."""
+        section = self._data.get("devices")
+        devices = section if isinstance(section, Mapping) else {}
+        device_checks.known(device, devices, (*where, "device"), self._document)
+        declared = devices.get(device)
+        every = declared.get("every") if isinstance(declared, Mapping) else None
+        if kind is not None:
+            if every is not None:
+                text = f"{device!r} is read every {every} and has no events of its own; take away 'on'"
+                self._document.add((*where, "on"), text)
+            elif device in self._kinds:
+                device_checks.event(kind, self._kinds[device], (*where, "on"), self._document)
+            return f"device/{device}/{kind}"
+        tells = device not in self._kinds or self._kinds[device].has_events
+        return f"device/{device}/+" if tells and every is None else f"device/{device}"
+
+    # -- the link and the brokers ----------------------------------------------------------------------------------
+
+    def _link(self, part: schema.Link) -> LinkSpec:
+        self._limits("uplink", part.queue)
+        options = link_checks.options(part, self._thing, self._base, self._document)
+        aws = part.aws_quotas if part.aws_quotas is not None else link_checks.is_aws(options)
+        default = Uplink()
+        uplink = Uplink(
+            up=tuple(
+                Rule(self._filter(up.topic, where), ("uplink",), up.priority)
+                for where, up in self._items(schema.Up, part.up, ("link", "up"))
+            ),
+            down=tuple(self._filter(down, ("link", "down", index)) for index, down in enumerate(part.down)),
+            window=part.window or default.window,
+            publishes_per_s=_given(part.publishes_per_s, default.publishes_per_s if aws else 0.0),
+            bytes_per_s=_given(part.bytes_per_s, default.bytes_per_s if aws else 0.0),
+            pack=part.pack,
+            aws_quotas=aws,
+        )
+        return LinkSpec(part.driver, options, uplink)
+
+    def _broker(self, name: str, part: schema.Broker) -> Broker:
+        where: Where = ("brokers", name)
+        topics = tuple(self._filter(t, (*where, "topics", i)) for i, t in enumerate(part.topics))
+        prefix = self._topic(part.prefix, (*where, "prefix"))
+        options = link_checks.broker_options(part, self._base, where, self._document)
+        return Broker(name, part.host, part.port, topics, prefix, options)
+
+    # -- topics ----------------------------------------------------------------------------------------------------
+
+    def _topic(self, text: str, where: Where) -> str:
+        return checks.topic(self._expand(text, where), where, self._document) if text else ""
+
+    def _filter(self, text: str, where: Where) -> str:
+        return checks.filter_(self._expand(text, where), where, self._document)
+
+    def _expand(self, text: str, where: Where) -> str:
+        expanded = text.replace("{thing}", self._thing)
+        if "{" in expanded or "}" in expanded:
+            self._document.add(where, f"{shown(text)}: the only placeholder is {{thing}}")
+        return expanded
+
+
+def _given(value: float | None, default: float) -> float:
+    return default if value is None else float(value)

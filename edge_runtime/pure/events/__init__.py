@@ -1,0 +1,1 @@
+"""The shapes of event payloads, as handlers know them from AWS."""

@@ -1,0 +1,1 @@
+"""What turns the world into events: one file each."""

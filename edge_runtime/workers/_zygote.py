@@ -1,0 +1,230 @@
+"""The host's side of the zygote: starts it, asks it for workers, notices when it dies and sees that nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_SCRIPT = Path(__file__).parent / "inside" / "zygote.py"
+_ANSWER_S = 1.0
+"""A kill that is not confirmed within this time means that the zygote itself is stuck."""
+_STEADY_S = 1.0
+"""A zygote that lived shorter than this is not replaced until a worker is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a worker ended."""
+
+    status: int
+    """As from `os.wait`."""
+    peak_kb: int = 0
+    fault: str = ""
+    """Why it was not the worker's own doing: it could not be forked, or the zygote died."""
+
+
+@dataclass(slots=True, eq=False)
+class Process:
+    """A worker process."""
+
+    number: int
+    exited: asyncio.Future[Exit] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    """Done when the process and all its descendants are gone. Never raises."""
+    pid: int = 0
+    """0 until the zygote has reported it."""
+
+
+class Zygote:
+    """One zygote process at a time; one that died is replaced. `log` gets lines for the operator."""
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log = log
+        self.token = secrets.token_hex(10)
+        """In the environment of every process below the zygote: the host finds them by it when the zygote was killed.
+
+        A child that was forked and not exec'd keeps showing the zygote's own environment in /proc; an exec'd one shows
+        what the worker gave it, so callers put the token in there too.
+        """
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._born = 0.0
+        self._processes: dict[int, Process] = {}
+        self._count = 0
+        self._gone: asyncio.Future[None] | None = None
+        self._burial: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def pid(self) -> int:
+        """The zygote's process id, 0 while there is none."""
+        return self._popen.pid if self._popen else 0
+
+    async def start(self) -> None:
+        """Start the zygote if there is none; does not wait until it is ready, as requests wait for it in its socket.
+
+        Raises: OSError when it cannot be started or the pool is closed.
+        """
+        if self._burial is not None:
+            await asyncio.shield(self._burial)
+        if self._popen is None:
+            self._spawn()
+
+    def _spawn(self) -> None:
+        if self._closed:
+            raise ConnectionError("the worker pool is closed")
+        mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        mine.setblocking(False)
+        try:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-X", "utf8", str(_SCRIPT)],
+                stdin=its.fileno(),
+                stdout=subprocess.DEVNULL,
+                cwd="/",
+                env={"EDGE_ZYGOTE": self.token},
+                start_new_session=True,  # Ctrl-C in a terminal is for the host, which closes in order
+            )
+        except BaseException:
+            mine.close()
+            raise
+        finally:
+            its.close()
+        loop = asyncio.get_running_loop()
+        self._control, self._born, self._gone = mine, time.monotonic(), loop.create_future()
+        loop.add_reader(mine.fileno(), self._on_report)
+
+    def fork(self, spec: Mapping[str, object], channel: int, output: int) -> Process:
+        """Ask for a worker that gets the two descriptors; the caller closes its own copies. First await `start`.
+
+        Raises: OSError when the zygote cannot be asked; a ConnectionError when it was found dead: `start` it again.
+        """
+        if self._control is None:
+            raise ConnectionError("the zygote is gone")
+        self._count += 1
+        process = Process(self._count)
+        message = json.dumps({"id": process.number, "fork": dict(spec)}).encode()
+        try:
+            socket.send_fds(self._control, [message], [channel, output])
+        except ConnectionError:
+            self._on_death()  # it has died, and the loop has not come to see it yet
+            raise
+        self._processes[process.number] = process
+        return process
+
+    def kill(self, process: Process) -> None:
+        """Kill a worker with all its descendants; `process.exited` says when they are gone. Safe to call twice."""
+        if process.exited.done() or self._control is None:
+            return
+        try:
+            self._control.send(json.dumps({"id": process.number, "kill": True}).encode())
+        except OSError:  # full, since the zygote does not read, or gone
+            self._replace()
+            return
+        asyncio.get_running_loop().call_later(_ANSWER_S, self._check_killed, process)
+
+    def _check_killed(self, process: Process) -> None:
+        if not process.exited.done():
+            self._replace()
+
+    def _replace(self) -> None:
+        if self._popen is not None and self._burial is None:
+            self._log("the zygote does not answer and is replaced")
+            self._popen.kill()  # its end closes the control socket, and _on_report takes it from there
+
+    def _on_report(self) -> None:
+        while self._control is not None:
+            try:
+                message = self._control.recv(65536)
+            except BlockingIOError:
+                return
+            except OSError:
+                message = b""
+            if message:
+                self._take(json.loads(message))
+            else:
+                self._on_death()
+
+    def _take(self, report: Mapping[str, int | str]) -> None:
+        number = int(report["id"])
+        if "pid" in report:
+            self._processes[number].pid = int(report["pid"])
+            return
+        exited = self._processes.pop(number).exited
+        if "failed" in report:
+            exited.set_result(Exit(0, fault=f"it could not be forked: {report['failed']}"))
+        else:
+            exited.set_result(Exit(int(report["status"]), int(report["peak_kb"])))
+
+    def _on_death(self) -> None:
+        control, popen, self._control = self._control, self._popen, None
+        loop = asyncio.get_running_loop()
+        if control is not None and popen is not None:
+            loop.remove_reader(control.fileno())
+            control.close()
+            self._burial = loop.create_task(self._bury(popen), name="workers.zygote.burial")
+
+    async def _bury(self, popen: subprocess.Popen[bytes]) -> None:
+        def end() -> int:
+            popen.kill()
+            status = popen.wait()
+            _sweep(self.token.encode())
+            return status
+
+        status = await asyncio.to_thread(end)
+        lost, self._processes = self._processes, {}
+        for process in lost.values():
+            process.exited.set_result(Exit(int(signal.SIGKILL), fault="the zygote died and took it along"))
+        self._popen = self._burial = None
+        if not self._closed:
+            self._log(f"the zygote ended with status {status}; no worker is left")
+            if time.monotonic() - self._born > _STEADY_S:
+                self._spawn()
+        elif self._gone is not None:
+            self._gone.set_result(None)
+
+    async def close(self) -> None:
+        """End the zygote and with it every worker; return when all are gone. Safe to call twice."""
+        self._closed = True
+        if self._popen is None or self._gone is None:
+            return
+        timer = asyncio.get_running_loop().call_later(_ANSWER_S, self._popen.kill)
+        if self._control is not None:
+            with contextlib.suppress(OSError):
+                self._control.shutdown(socket.SHUT_WR)  # it ends all workers and itself; _on_report sees its end
+        await asyncio.shield(self._gone)
+        timer.cancel()
+
+
+def _sweep(mark: bytes) -> None:
+    """Kill every process whose environment holds the mark, until there is none."""
+    for _ in range(100):
+        killed = [_kill_if_marked(int(path.name), mark) for path in Path("/proc").iterdir() if path.name.isdigit()]
+        if not any(killed):
+            return
+        time.sleep(0.002)
+
+
+def _kill_if_marked(pid: int, mark: bytes) -> bool:
+    try:
+        handle = os.pidfd_open(pid)  # so that the number cannot come to mean another process in between
+    except OSError:
+        return False
+    try:
+        if mark not in Path(f"/proc/{pid}/environ").read_bytes():
+            return False
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+    except OSError:  # ended meanwhile, or another user's
+        return False
+    finally:
+        os.close(handle)
+    return True

@@ -1,0 +1,194 @@
+"""The process that workers are forked from. Started by path; its standard input is the socket to the host.
+
+It has one thread, has imported what handlers commonly use, and does nothing until it is told to: fork a worker, kill
+one. It adopts every orphan below it, so when a worker has ended it ends all that the worker left, and only then
+reports it. When the host is gone it ends every worker with all descendants, and itself.
+
+Requests, JSON on a sequenced packet socket: `{"id", "fork": {...}}` with the worker's socket and its output pipe as
+descriptors, `{"id", "kill": true}`. Reports: `{"id", "pid"}`, `{"id", "failed": text}` when the fork itself failed,
+`{"id", "status", "peak_kb"}` when the worker and all its descendants are gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from types import ModuleType
+from typing import Any
+
+_REQUEST_BYTES = 1 << 18
+_SWEEP_MS = 20
+_LAST_SWEEPS = 2500  # of 2 ms, when the host is gone: then whatever cannot be killed is left to init
+
+_PRELOAD = (
+    "base64 collections contextlib copy ctypes dataclasses datetime decimal enum functools importlib io itertools json "
+    "logging math operator random re resource string struct threading time traceback typing urllib.parse uuid"
+)
+
+
+class Zygote:
+    """Forks workers and ends them."""
+
+    def __init__(self, control: socket.socket, confine: ModuleType) -> None:
+        self._control = control
+        self._confine = confine
+        self._host = os.getppid()
+        self._pid = os.getpid()
+        self._workers: dict[int, int] = {}  # pid -> id
+        self._ended: list[dict[str, int]] = []  # reports that wait until nothing is left of the worker
+        self._host_gone = False
+        self._wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        confine.adopt_orphans()
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, lambda _number, _frame: None)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        # SIGTERM, and not SIGKILL, so that the workers' descendants can be ended first. Sent by anyone else it is void.
+        confine.signal_on_parent_death(signal.SIGTERM)
+
+    def serve(self) -> dict[str, Any]:
+        """Work until the host is gone. Returns only in a forked worker, with what it is to be."""
+        poller = select.poll()
+        poller.register(self._control, select.POLLIN)
+        poller.register(self._wake, select.POLLIN)
+        while True:
+            ready = {fd for fd, _ in poller.poll(_SWEEP_MS if self._ended else None)}
+            if self._wake in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake, 4096)
+            if self._control.fileno() in ready and (spec := self._request()) is not None:
+                return spec
+            self._reap()
+            if self._host_gone or os.getppid() != self._host:
+                self._end_all()
+
+    def _request(self) -> dict[str, Any] | None:
+        try:
+            message, descriptors, _, _ = socket.recv_fds(self._control, _REQUEST_BYTES, 2)
+        except OSError:
+            message, descriptors = b"", []
+        if not message:
+            self._host_gone = True
+            return None
+        request = json.loads(message)
+        if "fork" in request:
+            return self._fork(request["id"], request["fork"], *descriptors)
+        for pid, number in self._workers.items():
+            if number == request["id"]:
+                _kill(pid)
+        return None
+
+    def _fork(self, number: int, spec: dict[str, Any], channel: int, output: int) -> dict[str, Any] | None:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.close(channel)
+            os.close(output)
+            self._tell({"id": number, "failed": str(error)})
+            return None
+        if pid == 0:
+            self._control.detach()  # its number is about to become the worker's standard input
+            self._confine.enter(self._pid, channel, output, spec["memory_mb"])
+            gc.enable()
+            return spec
+        os.close(channel)
+        os.close(output)
+        self._workers[pid] = number
+        self._tell({"id": number, "pid": pid})
+        return None
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            number = self._workers.pop(pid, None)
+            if number is not None:
+                self._ended.append({"id": number, "status": status, "peak_kb": usage.ru_maxrss})
+        if not self._ended:
+            return
+        # A worker's orphans stay under it while it lives, so a child that is no worker was left by one that ended.
+        strays = _children(self._pid) - self._workers.keys()
+        for pid in strays:
+            _kill(pid)
+        if not strays:
+            for report in self._ended:
+                self._tell(report)
+            self._ended.clear()
+
+    def _end_all(self) -> None:
+        for _ in range(_LAST_SWEEPS):
+            for pid in _children(self._pid):
+                _kill(pid)
+            with contextlib.suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            if not _children(self._pid):
+                break
+            time.sleep(0.002)
+        os._exit(0)
+
+    def _tell(self, report: dict[str, Any]) -> None:
+        try:
+            self._control.send(json.dumps(report).encode())
+        except OSError:
+            self._host_gone = True
+
+
+def _kill(pid: int) -> None:
+    # The group first, while its leader still holds the number. A worker that has no group yet is killed by its own.
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(pid, signal.SIGKILL)
+
+
+def _children(pid: int) -> set[int]:
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:  # noqa: PTH123 - pathlib would cost every worker memory
+            return {int(child) for child in file.read().split()}
+    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+        return {int(name) for name in os.listdir("/proc") if name.isdigit() and _parent(name) == pid}  # noqa: PTH208
+
+
+def _parent(pid: str) -> int:
+    try:
+        with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123 - as above
+            # The name in parentheses may itself hold spaces and parentheses.
+            return int(file.read().rpartition(")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def main() -> None:
+    """Serve the host at standard input; in a forked worker, run the handler."""
+    # The files beside this one become a package of a name that no handler has.
+    package = ModuleType("_edge_worker")
+    package.__path__ = [os.path.dirname(os.path.abspath(__file__))]  # noqa: PTH100, PTH120 - as above
+    sys.modules[package.__name__] = package
+    bootstrap = importlib.import_module("_edge_worker.bootstrap")
+    confine = importlib.import_module("_edge_worker.confine")
+    for name in _PRELOAD.split():
+        importlib.import_module(name)
+    os.environ.clear()
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a TextIOWrapper at the start
+    bootstrap.rehearse()
+    gc.disable()
+    zygote = Zygote(socket.socket(fileno=0), confine)
+    gc.collect()
+    gc.freeze()
+    spec = zygote.serve()
+    bootstrap.run(spec)
+
+
+if __name__ == "__main__":
+    main()

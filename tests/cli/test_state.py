@@ -1,0 +1,93 @@
+"""status and devices, against a host that answers as told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.cli.fakehost import edge, running
+
+STATUS: dict[str, Any] = {
+    "thing": "station",
+    "uptime_s": 93_784.5,
+    "clock": {"wall": 1_700_000_000.0, "boot": "b"},
+    "link": {"driver": "awscrt", "state": "down", "since_s": 61, "inflight": 3, "last_error": "no route\nat all"},
+    "store": {"bytes": 1_500_000, "limit": 256_000_000, "wal_bytes": 900, "notes": ["salvaged\x1b"]},
+    "functions": [{"function": "f", "state": "idle", "errors": 0}],
+    "queues": [{"target": "uplink", "queued": 12, "bytes": 2048, "reasons": {"overflow": 2}}],
+    "devices": [],
+}
+
+
+def test_status_is_for_people(tmp_path: Path) -> None:
+    with running(tmp_path, {"status": STATUS}):
+        result = edge(["status", "--state", tmp_path])
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0:2] == ["thing   station", "up      1 d 2 h"]
+    assert lines[2].startswith("clock   2023-11-1")
+    assert lines[3:] == [
+        r"link    awscrt down for 1 min 1 s, 3 not yet acknowledged; last error: no route\nat all",
+        "store   1.5 MB of 256.0 MB, log 900 B",
+        r"        salvaged\x1b",
+        "",
+        "functions",
+        "FUNCTION  STATE  ERRORS",
+        "f         idle   0",
+        "",
+        "queues",
+        "TARGET  QUEUED  BYTES   REASONS",
+        "uplink  12      2.0 KB  overflow 2",
+    ]
+
+
+def test_status_without_a_link(tmp_path: Path) -> None:
+    with running(tmp_path, {"status": {**STATUS, "link": None, "functions": [], "queues": []}}):
+        result = edge(["status", "--state", tmp_path])
+    assert "link    none declared" in result.stdout.splitlines()
+    assert "queues" not in result.stdout
+
+
+def test_status_as_json_is_what_the_host_said(tmp_path: Path) -> None:
+    with running(tmp_path, {"status": STATUS}):
+        result = edge(["status", "--state", tmp_path, "--json"])
+    assert json.loads(result.stdout) == STATUS
+
+
+DEVICES = [
+    {"name": "soil", "driver": "MCP3008", "pin": "SPI0.0 channel 0", "simulated": True, "value": 0.123456789},
+    {"name": "lamp", "driver": "RGBLED", "pin": "", "simulated": False, "value": [0, 0.5, 1]},
+]
+
+
+def test_devices_are_listed(tmp_path: Path) -> None:
+    with running(tmp_path, {"devices": {"devices": DEVICES}}):
+        result = edge(["devices", "--state", tmp_path])
+        as_json = edge(["devices", "--state", tmp_path, "--json"])
+    assert result.stdout.splitlines() == [
+        "NAME  DRIVER   PIN               SIMULATED  VALUE",
+        "soil  MCP3008  SPI0.0 channel 0  yes        0.123457",
+        "lamp  RGBLED   -                 no         0, 0.5, 1",
+    ]
+    assert json.loads(as_json.stdout) == DEVICES
+
+
+def test_no_devices(tmp_path: Path) -> None:
+    with running(tmp_path, {"devices": {"devices": []}}):
+        assert edge(["devices", "--state", tmp_path]).stdout == "no devices are declared\n"
+
+
+def test_without_a_host(tmp_path: Path) -> None:
+    for verb in ("status", "devices"):
+        result = edge([verb, "--state", tmp_path])
+        assert result.exit_code == 1
+        assert "hint: start it: edge run\n" in result.stderr
+
+
+def test_the_ledger_of_nothing(tmp_path: Path) -> None:
+    result = edge(["ledger", "--state", tmp_path])
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"error: there is no database {tmp_path}/queue.db\nhint: edge run makes it; or name another with --state DIR\n",
+    )

@@ -1,0 +1,240 @@
+"""The uplink over a broker in memory: nothing is deleted before it is acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from edge_runtime.clock import FakeClock, make_event
+from edge_runtime.cloud.uplink import UplinkRunner
+from edge_runtime.links.memory import MemoryBroker, MemoryLink
+from edge_runtime.model import Feed, QueueLimits, Uplink
+from edge_runtime.store.store import Store
+
+FREE = Uplink(publishes_per_s=0, bytes_per_s=0, aws_quotas=False)
+
+
+class Site:
+    """A store, an uplink and a broker in memory."""
+
+    def __init__(self, store: Store, clock: FakeClock, broker: MemoryBroker, spec: Uplink) -> None:
+        self.store = store
+        self.clock = clock
+        self.broker = broker
+        self.down: list[tuple[str, bytes]] = []
+        self.runner = UplinkRunner(store, MemoryLink(broker=broker), spec, clock, deliver=self._deliver)
+        self.task = asyncio.create_task(self.runner.run())
+
+    async def _deliver(self, topic: str, payload: bytes, _: Mapping[str, str]) -> None:
+        self.down.append((topic, payload))
+
+    async def emit(self, *numbers: int, priority: int = 5, topic: str = "dt/a") -> None:
+        """Accept a message for each number."""
+        for number in numbers:
+            event = make_event(self.clock, topic, b"%d" % number, "cli")
+            await self.store.change([(event, (Feed("uplink", priority),))])
+
+    async def settled(self, count: int) -> None:
+        """Return when so many messages are delivered by the books."""
+        while self.store.counters("uplink").delivered < count:
+            await self.store.work(lambda _: None)
+
+    @property
+    def arrived(self) -> list[int]:
+        """What the broker took, in order."""
+        return [int(item.payload) for item in self.broker.record]
+
+
+@asynccontextmanager
+async def site(folder: Path, spec: Uplink = FREE, broker: MemoryBroker | None = None) -> AsyncIterator[Site]:
+    clock = FakeClock()
+    store = await Store.open(folder, {"uplink": QueueLimits()}, clock=clock)
+    it = Site(store, clock, broker or MemoryBroker(), spec)
+    try:
+        yield it
+    finally:
+        it.task.cancel()
+        await asyncio.gather(it.task, return_exceptions=True)
+        await store.close()
+
+
+async def test_what_is_emitted_arrives_in_order_with_its_identity(tmp_path: Path) -> None:
+    async with site(tmp_path) as it:
+        await it.emit(*range(10))
+        await it.settled(10)
+        assert it.arrived == list(range(10))
+        assert [a.properties["edge-seq"] for a in it.broker.record] == [str(n) for n in range(1, 11)]
+        assert {a.properties["edge-target"] for a in it.broker.record} == {"uplink"}
+        assert len(it.store.queue("uplink")) == 0
+
+
+async def test_a_row_stays_until_the_acknowledgement(tmp_path: Path) -> None:
+    async with site(tmp_path) as it:
+        it.broker.hold()
+        await it.emit(1, 2, 3)
+        await it.broker.arrived(3)
+        assert len(it.store.queue("uplink")) == 3
+        it.broker.release(1)
+        await it.settled(1)
+        assert len(it.store.queue("uplink")) == 2
+
+
+async def test_the_window_is_never_exceeded(tmp_path: Path) -> None:
+    spec = Uplink(window=7, publishes_per_s=0, bytes_per_s=0)
+    async with site(tmp_path, spec) as it:
+        it.broker.hold()
+        await it.emit(*range(50))
+        await it.broker.arrived(7)
+        assert it.broker.held == 7
+        for _ in range(50):
+            it.broker.release(1)
+            it.broker.hold()
+            await it.store.work(lambda _: None)
+            assert it.broker.held <= 7
+        it.broker.release()
+        await it.settled(50)
+        assert it.runner.state.most_inflight == 7
+        assert it.arrived == list(range(50))
+
+
+async def test_an_outage_loses_nothing_and_keeps_the_order_of_first_deliveries(tmp_path: Path) -> None:
+    async with site(tmp_path) as it:
+        it.broker.hold()
+        await it.emit(*range(5))
+        await it.broker.arrived(5)
+        it.broker.go_offline("the cable was pulled")
+        await it.emit(*range(5, 3000))  # more than memory holds: the rest is read back by the page
+        it.broker.record.clear()
+        it.broker.release()
+        it.broker.go_online()
+        while it.runner.state.state != "up":
+            await it.clock.advance(1)
+        await it.settled(3000)
+        assert it.arrived == list(range(3000))
+        assert it.runner.state.last_error == "the cable was pulled"
+
+
+async def test_urgent_messages_leave_first(tmp_path: Path) -> None:
+    broker = MemoryBroker()
+    broker.go_offline()
+    async with site(tmp_path, broker=broker) as it:
+        await it.emit(1, 2, priority=5)
+        await it.emit(3, 4, priority=0)
+        await it.emit(5, priority=9)
+        broker.go_online()
+        while it.runner.state.state != "up":
+            await it.clock.advance(1)
+        await it.settled(5)
+        assert it.arrived == [3, 4, 1, 2, 5]
+
+
+async def test_what_the_broker_refuses_for_good_becomes_a_dead_letter(tmp_path: Path) -> None:
+    async with site(tmp_path) as it:
+        it.broker.refuse("dt/secret")
+        await it.emit(1, topic="dt/secret")
+        await it.emit(2)
+        await it.settled(1)
+        while it.store.counters("uplink").dead < 1:
+            await it.store.work(lambda _: None)
+        assert it.arrived == [2]
+        assert it.store.counters("uplink").queued == 0
+        assert it.runner.state.refused == 1
+
+
+async def test_a_refusal_that_may_pass_is_tried_again(tmp_path: Path) -> None:
+    async with site(tmp_path) as it:
+        it.broker.refuse("dt/a", code=0x97)  # quota exceeded
+        await it.emit(1)
+        while it.runner.state.inflight or not it.runner._pause_s:
+            await it.store.work(lambda _: None)
+        it.broker.refuse("dt/a", code=0)
+        await it.clock.advance(2)
+        await it.settled(1)
+        assert it.arrived == [1]
+        assert it.store.counters("uplink").dead == 0
+
+
+async def test_the_token_bucket_holds_the_quota(tmp_path: Path) -> None:
+    spec = Uplink(publishes_per_s=10, bytes_per_s=0)
+    async with site(tmp_path, spec) as it:
+        await it.emit(*range(35))
+        await it.broker.arrived(10)
+        await it.clock.advance(1.0)
+        assert len(it.broker.record) == 20
+        await it.clock.advance(1.5)
+        await it.settled(35)
+        assert it.arrived == list(range(35))
+
+
+async def test_packing_settles_every_message_of_a_publish(tmp_path: Path) -> None:
+    broker = MemoryBroker()
+    broker.go_offline()
+    spec = Uplink(publishes_per_s=0, bytes_per_s=0, pack=25)
+    async with site(tmp_path, spec, broker) as it:
+        await it.emit(*range(60))
+        broker.go_online()
+        while it.runner.state.state != "up":
+            await it.clock.advance(1)
+        await it.settled(60)
+        assert [a.properties.get("edge-pack") for a in broker.record] == ["25", "25", "10"]
+        assert len(it.store.queue("uplink")) == 0
+
+
+async def test_messages_come_down(tmp_path: Path) -> None:
+    spec = Uplink(publishes_per_s=0, bytes_per_s=0, down=("cmd/#",))
+    async with site(tmp_path, spec) as it:
+        while it.runner.state.state != "up":
+            await it.store.work(lambda _: None)
+        it.broker.send("cmd/pump", b"on")
+        while not it.down:
+            await it.store.work(lambda _: None)
+        assert it.down == [("cmd/pump", b"on")]
+
+
+async def test_a_link_that_acknowledges_nothing_is_left_and_made_anew(tmp_path: Path) -> None:
+    async with site(tmp_path) as it:
+        it.broker.hold()
+        await it.emit(1, 2)
+        await it.broker.arrived(2)
+        await it.clock.advance(61)
+        assert "no acknowledgement" in it.runner.state.last_error
+        it.broker.release()
+        await it.clock.advance(301)
+        await it.settled(2)
+        assert it.arrived == [1, 2, 1, 2]
+        assert it.runner.state.connects == 2
+
+
+async def test_finish_waits_for_what_is_on_its_way(tmp_path: Path) -> None:
+    async with site(tmp_path) as it:
+        it.broker.hold()
+        await it.emit(1, 2)
+        await it.broker.arrived(2)
+        finishing = asyncio.create_task(it.runner.finish())
+        await it.emit(3)
+        assert not finishing.done()
+        it.broker.release()
+        await finishing
+        assert it.store.counters("uplink").delivered == 2
+        assert len(it.store.queue("uplink")) == 1
+
+
+@pytest.mark.parametrize("sent", [0, 3])
+async def test_a_restart_sends_what_was_not_acknowledged(tmp_path: Path, sent: int) -> None:
+    broker = MemoryBroker()
+    async with site(tmp_path, broker=broker) as it:
+        broker.hold()
+        await it.emit(*range(5))
+        await broker.arrived(5)
+        broker.release(sent)
+        broker.hold()
+        await it.settled(sent)
+    broker.record.clear()
+    broker.release()
+    async with site(tmp_path, broker=broker) as it:
+        await it.settled(5)
+        assert it.arrived == list(range(sent, 5))
