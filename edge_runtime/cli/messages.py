@@ -37,6 +37,8 @@ def publish(topic: str, payload: str, state: Path, *, as_json: bool) -> None:
     data = read_input("-") if payload == "-" else payload.encode("utf-8", "surrogateescape")
     answer = control.call(state, "publish", topic=topic, payload=control.pack(data))
     say_json(answer) if as_json else say(clean(answer["id"]))
+    if answer.get("targets") == []:
+        click.echo(f"note: nothing in the app takes {clean(topic)!r}, so nothing was stored", err=True)
 
 
 @click.command()

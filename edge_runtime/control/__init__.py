@@ -14,7 +14,7 @@ bytes. Bytes travel as base64 in the fields marked b64.
 What a host answers:
 
     verb          takes                    gives
-    publish       topic, payload (b64)     done {id}, when the event is safe on disk
+    publish       topic, payload (b64)     done {id, targets}, when the event is safe on disk
     invoke        name, payload (b64)      done {payload (b64), error, log, duration_ms, init_ms, peak_kb}
     tail          filter                   items {topic, payload (b64), source, time, id, targets}, for ever
     status                                 done {thing, uptime_s, clock, link {driver, state, since_s, inflight,

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _OPEN_S = 20.0
-"""How long the others wait for a device that does not come back from being opened."""
 _ANSWER_S = 1.0
 """How long `edge status` waits for the values of devices."""
 _CLOSE_S = 5.0
@@ -47,7 +46,8 @@ class Begin(Protocol):
 class Hardware:
     """Opens the devices of an app, and makes of them triggers and the targets of commands."""
 
-    def __init__(self, app: App, clock: Clock, *, simulate: bool) -> None:
+    def __init__(self, app: App, clock: Clock, *, simulate: bool, patience_s: float = _OPEN_S) -> None:
+        """`patience_s` is how long the others wait for a device that does not come back from being opened."""
         self.devices: list[OpenDevice] = []
         """Those that are open."""
         self.faults: dict[str, str] = {}
@@ -55,6 +55,7 @@ class Hardware:
         self._app = app
         self._clock = clock
         self._simulate = simulate
+        self._patience_s = patience_s
         self._opener: Opener | None = None
         self._opening: dict[str, asyncio.Future[None]] = {}
         self._begun: set[str] = set()
@@ -129,7 +130,7 @@ class Hardware:
         opening = self._opening.get(name)
         if opening is None or opening.done():
             opening = self._opening[name] = in_thread(f"open[{name}]", partial(self._open, spec))
-            await asyncio.wait([opening], timeout=_OPEN_S)
+            await asyncio.wait([opening], timeout=self._patience_s)
         error = opening.exception() if opening.done() else EdgeError("opening it does not end")
         if error is None:
             self.faults.pop(name, None)

@@ -33,8 +33,8 @@ from edge_runtime.workers.pool import Pool
 
 _log = logging.getLogger(__name__)
 _function_log = logging.getLogger("edge_runtime.function")
+_PLATFORM_LINES = ("START RequestId: ", "END RequestId: ", "REPORT RequestId: ")
 _STOP_S = 5.0
-"""What running handlers and publishes on their way get at the end; what is not done then stays queued."""
 
 
 class Host:
@@ -175,26 +175,29 @@ class Host:
             else:
                 return
 
-    async def stop(self) -> None:
-        """End in order, sources first, and lose nothing. Safe to call twice, and when `start` failed half way."""
+    async def stop(self, grace_s: float = _STOP_S) -> None:
+        """End in order, sources first, and lose nothing. Safe to call twice, and when `start` failed half way.
+
+        What runs or is on its way gets `grace_s` to end; what is not done then stays queued.
+        """
         try:
             await _cancel(self._sources)
             if self._server is not None:
                 await self._server.close()
-            await self._let_finish()
+            await self._let_finish(grace_s)
             await _cancel(self._sinks)
         finally:
             await self._closing.aclose()
 
-    async def _let_finish(self) -> None:
+    async def _let_finish(self, grace_s: float) -> None:
         """Give the handlers that run the time to end, and publishes on their way the time for an acknowledgement."""
         try:
-            async with asyncio.timeout(_STOP_S):
+            async with asyncio.timeout(grace_s):
                 await asyncio.gather(*(dispatcher.finish() for dispatcher in self._dispatchers))
                 if self.uplink is not None and self.uplink.state.state == "up":
                     await self.uplink.finish()
         except TimeoutError:
-            _log.info("some handlers or publishes are not done after %g s; their events stay queued", _STOP_S)
+            _log.info("some handlers or publishes are not done after %g s; their events stay queued", grace_s)
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
@@ -204,5 +207,6 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 
 
 def _log_function(name: str, text: str) -> None:
+    """Log what a handler printed; the lines of the platform itself only on request, for they come with every event."""
     for line in text.splitlines():
-        _function_log.info("%s: %s", name, line)
+        _function_log.log(logging.DEBUG if line.startswith(_PLATFORM_LINES) else logging.INFO, "%s: %s", name, line)

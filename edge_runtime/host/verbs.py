@@ -45,7 +45,8 @@ class Verbs:
         """Emit an event; answer when it is safe."""
         event = make_event(self._host.clock, _text(request, "topic"), unpack(_text(request, "payload")), "cli")
         await self._host.bus.emit(event)
-        return {"id": event.id}
+        _, feeds = self._host.bus.route(event)
+        return {"id": event.id, "targets": [feed.target for feed in feeds]}
 
     async def invoke(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Call a function and answer with its reply (Lambda's RequestResponse): no queue, no retry."""

@@ -50,7 +50,7 @@ class OneAtATime:
         self._connection: Connection | None = None
 
     @abstractmethod
-    def _make(self, line: Line) -> Connection:
+    async def _make(self, line: Line) -> Connection:
         """Return a connection that has not begun. Raises: LinkError."""
 
     async def connect(self, *, down: Sequence[str], received: Received) -> bool:
@@ -74,7 +74,7 @@ class OneAtATime:
         try:
             async with asyncio.timeout(self._patience):
                 await self._rest(before)
-                connection = self._connection = self._make(line)
+                connection = self._connection = await self._make(line)
                 line.hang_up = connection.hang_up
                 resumed = await line.unless_over(connection.open())
                 await connection.subscribe(down)

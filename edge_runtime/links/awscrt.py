@@ -11,6 +11,8 @@ Do not fork a process that has connected: awscrt does not survive it.
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 from dataclasses import dataclass
 
 from edge_runtime.links._line import Line
@@ -21,10 +23,11 @@ from edge_runtime.links._link import Connection, MqttLink
 class AwscrtLink(MqttLink):
     """A connection by awscrt. Without a certificate, a CA or a TLS port it is plain TCP, for a broker of one's own."""
 
-    def _make(self, line: Line) -> Connection:
-        from edge_runtime.links import _crt  # noqa: PLC0415 - awscrt costs 100 ms and 10 MB, only those who connect pay
-
-        return _crt.Connection(self, line)
+    async def _make(self, line: Line) -> Connection:
+        # awscrt costs 100 ms and 10 MB: only those who connect pay, and nobody waits for it meanwhile.
+        crt = await asyncio.to_thread(importlib.import_module, "edge_runtime.links._crt")
+        connection: Connection = crt.Connection(self, line)
+        return connection
 
 
 LINK = AwscrtLink

@@ -203,7 +203,7 @@ class MemoryLink(OneAtATime):
         """Begin without a connection."""
         self._prepare(self.client_id, "memory", 30.0)
 
-    def _make(self, line: Line) -> Connection:
+    async def _make(self, line: Line) -> Connection:
         return _Connection(self.broker, self.client_id, line)
 
 

@@ -11,6 +11,8 @@ Over MQTT 3.1.1 properties are not sent, and a broker that refuses a publish can
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 from dataclasses import dataclass
 
 from edge_runtime.errors import ConfigError
@@ -33,10 +35,11 @@ class PahoLink(MqttLink):
         if str(self.version) not in _VERSIONS:
             raise ConfigError(f"link: version is {self.version!r}; known are {' and '.join(_VERSIONS)}")
 
-    def _make(self, line: Line) -> Connection:
-        from edge_runtime.links import _paho  # noqa: PLC0415 - paho costs 100 ms, only those who connect pay
-
-        return _paho.Connection(self, line, v5=str(self.version) == "5")
+    async def _make(self, line: Line) -> Connection:
+        # paho costs 100 ms: only those who connect pay, and nobody waits for it meanwhile.
+        paho = await asyncio.to_thread(importlib.import_module, "edge_runtime.links._paho")
+        connection: Connection = paho.Connection(self, line, v5=str(self.version) == "5")
+        return connection
 
 
 LINK = PahoLink

@@ -22,7 +22,7 @@ from edge_runtime.standin.properties import Properties, user_properties
 from edge_runtime.standin.quotas import Gate, Limits, message_expiry
 from edge_runtime.standin.record import Published, Record
 from edge_runtime.standin.routes import Routes, split_share
-from edge_runtime.standin.sessions import NEVER, Outlet, Parcel, Session
+from edge_runtime.standin.sessions import NEVER, Outlet, Parcel, Session, keep_fresh
 
 _log = logging.getLogger(__name__)
 _INGEST: Final = "$aws/rules/"
@@ -186,11 +186,12 @@ class Broker:
         self._routes.add(session, one)
         if one.retain_handling == 2 or (one.retain_handling == 1 and known) or split_share(one.filter)[0]:  # noqa: PLR2004 - its code
             return []
-        return [
+        wanted = [
             parcel._replace(qos=min(one.qos, parcel.qos))
             for topic, parcel in self.retained.items()
             if (topic == one.filter if self.limits.retained_exact else matches(one.filter, topic))
         ]
+        return keep_fresh(wanted, self.now.mono_ns)
 
     def unsubscribe(self, session: Session, topic_filter: str) -> bool:
         """Take a subscription away; False when there was none."""

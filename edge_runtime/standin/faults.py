@@ -114,6 +114,8 @@ class Faults:
     def delay(self, seconds: float) -> None:
         """Let every byte arrive that much later, each way: half a round trip. It is latency, not a bound on speed.
 
+        Handshakes of TCP and TLS are not delayed.
+
         Raises: ConfigError when it is negative.
         """
         if seconds < 0:

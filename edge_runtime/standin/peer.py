@@ -75,7 +75,7 @@ class Peer:
         self._closing = False
         self._most_packet = 0
         self._explains = True
-        self._heard_ns = broker.now.mono_ns
+        self._heard_ns = broker.clock.now().mono_ns
         self._idle_s: float = CONNECT_WITHIN_S
 
     # --- the transport's side ---

@@ -107,8 +107,13 @@ class Standin:
 
     @property
     def counts(self) -> Counter[str]:
-        """How many were `recorded`, `connected`, `delivered`, `discarded`, `refused` and so on, since the start."""
-        return self.broker.counts + Counter(recorded=self._record.count, connections=len(self._wires))
+        """How many were `recorded`, `connected`, `delivered`, `discarded`, `refused` and so on, since the start.
+
+        `connections` are those of now, `queue_full` the messages that found no room in a waiting session.
+        """
+        full = sum(session.dropped for session in self.broker.sessions.values())
+        now = Counter(recorded=self._record.count, connections=len(self._wires), queue_full=full)
+        return self.broker.counts + now
 
     @property
     def refusals(self) -> Sequence[str]:
@@ -118,9 +123,14 @@ class Standin:
     async def start(self, host: str = "127.0.0.1", port: int = 0, tls: TlsFiles | None = None) -> None:
         """Listen; port 0 takes a free one. With `tls` clients need a certificate that `tls.ca` signed.
 
+        `async with` does this by itself, with what is the default here. Started again, it moves to the new address.
+
         Raises: ConfigError when the address or the files cannot be used.
         """
         self._context = None if tls is None else server_context(tls)
+        if self._server is not None:
+            self._server.close()
+            self._server = None
         try:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
             self._family, self._address = found[0][0], (str(found[0][4][0]), port)
@@ -251,13 +261,7 @@ class Standin:
 
     def _accept(self) -> Wire:
         self._count += 1
-        wire = Wire(self.broker, self._brake, self._count, self._ended)
-        self._wires.add(wire)
-        return wire
-
-    def _ended(self, wire: Wire) -> None:
-        self._wires.discard(wire)
-        self._look()
+        return Wire(self.broker, self._brake, self._count, self._wires)
 
 
 def server_context(files: TlsFiles) -> ssl.SSLContext:

@@ -97,19 +97,20 @@ class Lane:
 
 
 class Wire(asyncio.Protocol):
-    """The protocol object of one connection."""
+    """The protocol object of one connection. It is in `wires` for as long as it is connected."""
 
-    def __init__(self, broker: Broker, brake: Brake, number: int, ended: Callable[[Wire], None]) -> None:
+    def __init__(self, broker: Broker, brake: Brake, number: int, wires: set[Wire]) -> None:
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the connection is closed for good."""
         self.congested = False
         self.peer = Peer(broker, self, number)
         self._broker = broker
         self._brake = brake
-        self._ended = ended
+        self._wires = wires
         self._transport: asyncio.Transport | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._watch: asyncio.Task[None] | None = None
+        self._reading = True
         self._closed = False
         self._in = Lane(broker.clock, brake, self._arrive, spawn=self._spawn, name=f"standin[{number}].in")
         self._in.throttle(broker.limits.bytes_per_s)
@@ -121,6 +122,7 @@ class Wire(asyncio.Protocol):
         """Take the socket."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows the type; create_server makes no other
         self._transport = transport
+        self._wires.add(self)  # not before: a TLS handshake that fails never comes here, nor to connection_lost
         self.rearm()
 
     def data_received(self, data: bytes) -> None:
@@ -130,8 +132,7 @@ class Wire(asyncio.Protocol):
             self.peer.receive(data)
             return
         self._in.put(data, delay)
-        if self._in.held > _MOST_HELD and self._transport is not None:
-            self._transport.pause_reading()
+        self._set_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Tell the peer, after what is still on its way to it."""
@@ -146,14 +147,12 @@ class Wire(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Stop reading from a client that does not read."""
         self.congested = True
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.pause_reading()
+        self._set_reading()
 
     def resume_writing(self) -> None:
         """Go on."""
         self.congested = False
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._set_reading()
 
     # --- the peer's side ---
 
@@ -208,15 +207,25 @@ class Wire(asyncio.Protocol):
     def _arrive(self, item: Item) -> None:
         if item is not None:
             self.peer.receive(item)
-            if self._transport is not None and not self.congested and self._in.held <= _MOST_HELD:
-                self._transport.resume_reading()
+            self._set_reading()
             return
-        self.peer.lost()
+        self._wires.discard(self)
         if self._watch is not None:
             self._watch.cancel()
         if not self.gone.done():
             self.gone.set_result(None)
-        self._ended(self)
+        self.peer.lost()
+
+    def _set_reading(self) -> None:
+        """Read only from a client that reads, and of whose bytes not too many are held back."""
+        wanted = not self.congested and self._in.held <= _MOST_HELD
+        if wanted == self._reading or self._transport is None or self._transport.is_closing():
+            return
+        self._reading = wanted
+        if wanted:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
 
     def _depart(self, item: Item) -> None:
         if self._transport is None:

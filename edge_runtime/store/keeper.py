@@ -347,7 +347,7 @@ class Keeper:
         if self._db is not None:
             try:
                 self._save_age(now=True)
-                self._db.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+                self._db.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except sqlite3.Error as error:
                 _log.warning("%s was not tidied at the end: %s; nothing is lost", self.path, error)

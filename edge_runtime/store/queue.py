@@ -142,8 +142,8 @@ class Queue:
                 lane.bytes -= len(message.event.payload)
                 if not self._is_stale(message):
                     taken.append(message)
-            if len(taken) >= limit:
-                break
+            if len(taken) >= limit or lane.behind:
+                break  # the next lane is less urgent than what this one has on disk
         return taken
 
     def _is_stale(self, message: Message) -> bool:

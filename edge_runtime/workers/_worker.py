@@ -107,11 +107,12 @@ class Worker:
     def wait(self, seconds: float) -> Reply | None:
         """Return the answer if it comes within so many seconds, in which the event loop stands still.
 
-        It asks again and again, and lets others run in between: to sleep until a time so near costs more than the
-        whole invocation (programming the timer, then waking up on a processor that has dozed off).
+        It asks again and again, and lets others run in between. Both ways to sleep cost more than a fast invocation as
+        a whole: `select` programs the timer for a time so near; a socket's own timeout counts in ticks of the kernel,
+        so that a late answer would hold up the loop for 8 ms, and waking up on a processor that dozed off takes long.
         """
         limit = 0.0
-        while not self.gone and not self._unsent:
+        while not (self.gone or self._unsent):
             sched_yield()
             try:
                 return self._take(self._sock.recv(_CHUNK))

@@ -3,9 +3,12 @@
     python -m tests.benchmarks.bench_invoke
 
 Warm: `Pool.invoke` against a bare worker, an interpreter of its own that does the same JSON and the same handler over a
-blocking Unix socket; they take turns, a hundred invocations each. Once where the kernel puts the processes, once with
-all of them on one processor: there nothing runs beside the host, and everything it does costs caches too.
-Cold: a function's first result, zygote running, against awslambdaric's first result, spawned against a bare HTTP server.
+blocking Unix socket; they take turns, a hundred invocations each. Once where the kernel puts the processes: the figure
+differs by a factor of two with whether host and worker come to share a processor. Once with all on one: there nothing
+runs beside the host, and all it does costs the worker's caches too.
+
+Cold: a function's first result, with the zygote running, against awslambdaric's first result, from the start of its
+process, against a bare HTTP server.
 """
 
 from __future__ import annotations
@@ -121,7 +124,8 @@ def first_result_of_awslambdaric(folder: Path) -> float:
         }
         began = time.perf_counter()
         command = [sys.executable, "-m", "awslambdaric", "app.handler"]
-        with subprocess.Popen(command, cwd=folder, env=environment) as process:
+        # Its complaint about being killed is of no interest.
+        with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.DEVNULL) as process:
             try:
                 return (_serve_first(server) - began) * 1e3
             finally:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.errors import ConfigError
+from edge_runtime.standin.packets import Publish
 from edge_runtime.standin.process import Options, serve
 from edge_runtime.standin.record import read_record
 from tests.mqtt import RawClient
@@ -74,7 +75,7 @@ async def test_commands_by_standard_input_and_a_record_on_disk(tmp_path: Path) -
     async with started("--control", "stdin", "--quotas", "none", "--record", str(record)) as one:
         client = await RawClient.connect(one.port)
         assert await one.tell({"fault": "lose_pubacks", "count": 1}) == {"ok": True}
-        client.send_bytes(b"\x32\x0a\x00\x01a\x00\x01\x00lost!"[:2] + b"\x00\x01a\x00\x01\x00lost")
+        client.send(Publish("a", b"lost", 1, packet_id=1))
         reply = await one.tell({"wait": "recorded", "count": 1})
         assert reply["counts"] == {"connected": 1, "connections": 1, "pubacks_lost": 1, "recorded": 1}
         assert [(entry.payload, entry.acked_ns) for entry in read_record(record)] == [(b"lost", 0)]

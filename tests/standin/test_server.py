@@ -16,9 +16,10 @@ from edge_runtime.clock import FakeClock
 from edge_runtime.errors import ConfigError
 from edge_runtime.standin.certs import Certificates, make
 from edge_runtime.standin.codes import Code
-from edge_runtime.standin.packets import MQTT_3_1_1, MQTT_5, Ack, Connect, Publish, Will
+from edge_runtime.standin.packets import MQTT_3_1_1, MQTT_5, Ack, Connack, Connect, Publish, Will
 from edge_runtime.standin.record import read_record
 from edge_runtime.standin.server import Standin
+from tests.brokers import free_port
 from tests.mqtt import HOST, RawClient, paho
 
 
@@ -212,10 +213,21 @@ async def test_silence_is_noticed_at_one_and_a_half_keep_alives() -> None:
         await client.closed()
         assert client.disconnect is not None
         assert client.disconnect.code == Code.KEEP_ALIVE_TIMEOUT
+
+
+async def test_a_connection_that_never_says_connect_is_closed_after_20_s() -> None:
+    clock = FakeClock()
+    async with Standin(quotas="none", clock=clock) as standin:
+        await clock.advance(1000)  # what counts is its own silence
         mute = await RawClient.open(standin.port)
-        await standin.until(lambda: standin.counts["connections"] == 1)
-        await clock.advance(20)
+        late = await RawClient.open(standin.port)
+        await clock.advance(19.9)
+        late.send(Connect("late"))
+        assert isinstance(await late.next(), Connack)
+        await clock.advance(0.2)
         await mute.closed()
+        assert await late.rest() == []
+        await late.close()
 
 
 # --- starting and ending ---
@@ -244,6 +256,15 @@ async def test_closing_while_frozen_refused_and_delayed() -> None:
     client.send(*batch(2))
     await standin.close()
     await client.closed()
+
+
+async def test_started_again_it_moves_and_leaves_nothing_behind(standin: Standin) -> None:
+    first, second = standin.port, free_port()
+    await standin.start(port=second)
+    assert standin.port == second
+    with pytest.raises(ConnectionRefusedError):
+        await RawClient.open(first)
+    await (await RawClient.connect(standin.port)).close()
 
 
 async def test_a_port_that_is_taken() -> None:
@@ -300,4 +321,4 @@ async def test_tls_without_a_client_certificate_is_refused(certificates: Certifi
         client = await RawClient.open(standin.port, MQTT_5, context(certificates, own=False))
         client.send(Connect("thing"))
         await client.closed()
-        assert standin.counts["connected"] == 0
+        assert standin.counts == {}

@@ -63,3 +63,13 @@ def test_retained_messages_need_the_exact_topic_at_aws() -> None:
             return len(grant(bench.broker, session, Subscribe(1, (Subscription(name, 1),)), MQTT_5).retained)
 
         assert (retained("conf/a"), retained("conf/+"), retained("$share/x/conf/a")) == (1, from_wildcard, 0)
+
+
+async def test_a_retained_message_that_has_expired_is_not_handed_out() -> None:
+    bench = Bench()
+    bench.connect("says").publish("conf", b"x", retain=True, properties={"message_expiry": 10})
+    for waits, expected in ((9, 1), (1, 0)):
+        await bench.clock.advance(waits)
+        bench.broker.begin()
+        outcome = grant(bench.broker, Session("c"), Subscribe(1, (Subscription("conf", 1),)), MQTT_5)
+        assert len(outcome.retained) == expected

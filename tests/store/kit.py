@@ -131,6 +131,10 @@ class FaultyConnection:
             raise error
         return cursor
 
+    def executescript(self, sql: str) -> sqlite3.Cursor:
+        """Execute, or fail."""
+        return self._guard(sql, lambda: self._db.executescript(sql))
+
     def rollback(self) -> None:
         """Roll back."""
         self._db.rollback()
