@@ -18,14 +18,15 @@ NO_HEADERS: Mapping[str, str] = {}
 
 
 class Stamp(NamedTuple):
-    """When something happened, by the wall clock, by the monotonic clock, and in which boot of the machine."""
+    """When something happened.
+
+    The wall clock counts from the epoch and may be wrong: a Pi has none of its own. The monotonic one
+    (CLOCK_BOOTTIME) is only comparable within one boot of the machine, and `boot` says which.
+    """
 
     wall_ns: int
-    """Nanoseconds since the epoch. May be wrong: a Pi has no clock of its own."""
     mono_ns: int
-    """CLOCK_BOOTTIME. Only comparable within one boot."""
     boot: str
-    """The kernel's boot id."""
 
 
 class Event(NamedTuple):
@@ -63,14 +64,16 @@ class Feed(NamedTuple):
 
 
 class Overflow(StrEnum):
-    """What a full queue does."""
+    """What a full queue does.
+
+    DROP_OLDEST makes room, the least urgent priority first, in it the oldest; each drop is counted. REJECT_NEW makes
+    `emit` raise QueueFullError, and nothing is accepted. With KEEP_LATEST a new event always replaces the waiting one
+    of the same topic, and a full queue drops the oldest.
+    """
 
     DROP_OLDEST = "drop_oldest"
-    """Make room: the least urgent priority first, in it the oldest. Each drop is counted."""
     REJECT_NEW = "reject_new"
-    """`emit` raises QueueFullError and nothing is accepted."""
     KEEP_LATEST = "keep_latest"
-    """A new event replaces the waiting one of the same topic; a full queue then drops the oldest."""
 
 
 class Reason(StrEnum):
@@ -85,23 +88,26 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class QueueLimits:
-    """The bounds of one target's queue. 0 means: no bound of its own, the store's holds."""
+    """The bounds of one target's queue; 0 is none of its own.
+
+    `limit_bytes` are bytes on disk, overhead included. `ttl_s` is the running time after which a waiting message
+    expires; time with the power off does not count.
+    """
 
     limit_bytes: int = 0
-    """Bytes on disk, overhead included."""
     ttl_s: float = 0.0
-    """Running time after which a waiting message expires. Time with the power off does not count."""
     when_full: Overflow = Overflow.DROP_OLDEST
 
 
 @dataclass(frozen=True, slots=True)
 class StoreLimits:
-    """The bounds of the database file."""
+    """The bounds of the database file, and the share of the disk that is never used.
+
+    0 bytes: the smaller of 256 MB and a tenth of the free disk.
+    """
 
     limit_bytes: int = 0
-    """0: the smaller of 256 MB and a tenth of the free disk."""
     keep_free: float = 0.05
-    """The share of the disk that is never used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,37 +121,44 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A declared device: the name of its driver, and the driver's own arguments."""
+    """A declared device: the name of its driver, and the driver's own arguments.
+
+    It is read every `every_s`; 0: it has events of its own. A reading is emitted if it differs from the last one
+    (`on_change`) or moved by at least `deadband`, and at least every `heartbeat_s`. An edge counts when the level has
+    been steady for `debounce_s`.
+    """
 
     name: str
     driver: str
     options: Mapping[str, object] = field(default_factory=dict)
     every_s: float = 0.0
-    """Read it this often; 0: it has events of its own."""
     on_change: bool = False
-    """Emit a reading only when it differs from the last one emitted."""
     deadband: float = 0.0
-    """Emit a reading only when it moved by at least this much."""
     heartbeat_s: float = 0.0
-    """Emit a reading at least this often, changed or not."""
     debounce_s: float = 0.02
-    """An edge counts when the level has been steady for this long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """`expression` is AWS's `rate(...)`, `cron(...)` or `at(...)`; its events go to topic `schedule/<name>`."""
+    """AWS's `rate(...)`, `cron(...)` or `at(...)`; its events go to topic `schedule/<name>`.
+
+    `misfire` says what becomes of times that passed while the host was down or the clock jumped: `skip`, `once`, `all`.
+    """
 
     name: str
     expression: str
     timezone: str = "UTC"
     misfire: str = "once"
-    """What happens to times that passed while the host was down or the clock jumped: `skip`, `once` or `all`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A declared Lambda handler."""
+    """A declared Lambda handler.
+
+    An event whose invocation failed is tried `retries` more times, after `retry_wait_s`, which doubles each time; then
+    it is a dead letter, and a record of it goes to topic `on_failure`. A reply that is not null goes to `on_success`. A
+    worker with nothing to do for `idle_s` is ended.
+    """
 
     name: str
     code: Path
@@ -156,33 +169,28 @@ class Function:
     environment: Mapping[str, str] = field(default_factory=dict)
     concurrency: int = 1
     retries: int = 2
-    """Further tries of an event whose invocation failed, before it becomes a dead letter."""
     retry_wait_s: float = 60.0
-    """The wait before the first retry; it doubles with each."""
     idle_s: float = 60.0
-    """A worker with nothing to do for this long is ended."""
     on_success: str = ""
-    """The topic that the reply is emitted on; empty: nowhere. A null reply is not emitted."""
     on_failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Uplink:
-    """What goes through the link and how."""
+    """What goes through the link and how.
+
+    `up` are the rules that feed the uplink, `down` the filters subscribed to: what comes is emitted like anything else.
+    At most `window` publishes are unacknowledged. A rate of 0 is no bound, for a local broker. Up to `pack` messages of
+    one topic share a publish. `aws_quotas` checks topics and payloads against the quotas of AWS IoT Core.
+    """
 
     up: tuple[Rule, ...] = ()
-    """The rules that feed the uplink."""
     down: tuple[str, ...] = ()
-    """The filters subscribed to; what comes is emitted like anything else."""
     window: int = 100
-    """Unacknowledged publishes at most. AWS IoT Core allows 100."""
     publishes_per_s: float = 100.0
     bytes_per_s: float = 512 * 1024.0
-    """Both 0 for a local broker: no bound."""
     pack: int = 1
-    """Up to so many messages of one topic in one publish, as a JSON array; 1: none."""
     aws_quotas: bool = True
-    """Check topics and payloads against the quotas of AWS IoT Core."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,12 +23,12 @@ from edge_runtime.workers._zygote import Exit
 from edge_runtime.workers.inside.frames import JSON_CONTEXT, LIMIT, NO_CONTEXT, REQUEST, SUBJECT
 
 FAST_NS = 200_000
-"""Invocations that take less than this are fast. A function that was fast every time of late is waited for on the event
-loop's own thread: that costs the loop less time than to hand the wait over to it, and halves the invocation's."""
-FEW, MANY = 4, 256
-"""How many fast ones in a row that takes: few at first, four times as many after each that was slow all the same."""
+"""A function that usually takes less than this is waited for on the event loop's own thread: that costs the loop less
+time than to hand the wait over to it, and halves how long the invocation takes."""
 WAIT_S = 0.0003
 """For so long at most."""
+MISS_NS = 400_000
+"""What is added to the usual time when that was not enough: the next few invocations are not waited for."""
 SHARE_NS = 300_000
 """After so much waiting of this kind the loop gets a turn."""
 
@@ -73,19 +73,19 @@ class Crew:
         self._hiring = Hiring(function, yard, self._health, self._journal, self._joined)
         self._invocations = self._errors = self._restarts = 0
         self._last_error = b""
-        self._streak, self._needed = 0, FEW
+        self._usual_ns = FAST_NS
         self._idle_s = min(function.idle_s, _LONGEST_S)
         self._most_kb = function.memory_mb * 1024
 
     def quick(
         self, payload: bytes, request_id: str, context: Mapping[str, object] | None, timeout_s: float
     ) -> Result | Worker | None:
-        """Run the handler while the event loop stands still, if it is always fast and a worker is idle.
+        """Run the handler while the event loop stands still, if it is usually fast and a worker is idle.
 
         Returns the result; or the worker, when it takes longer than usual: `finish` with it; or None, when nothing was
         done and `invoke` is the way.
         """
-        if self._streak < self._needed or not self._idle or not self._free or len(payload) > LIMIT:
+        if self._usual_ns >= FAST_NS or not self._idle or not self._free or len(payload) > LIMIT:
             return None
         worker = self._idle.pop()
         if not worker.send(self._frame(worker, payload, request_id, context, timeout_s)):
@@ -93,7 +93,7 @@ class Crew:
         reply = worker.wait(WAIT_S)
         self._yard.waited_ns += monotonic_ns() - worker.began_ns
         if reply is None:
-            self._streak, self._needed = 0, min(4 * self._needed, MANY)
+            self._usual_ns += MISS_NS
             return worker
         return self._done(worker, reply, request_id, 0.0)
 
@@ -232,9 +232,7 @@ class Crew:
 
     def _done(self, worker: Worker, reply: Reply, request_id: str, init_ms: float) -> Result:
         error, payload, busy_ns = reply
-        self._streak = self._streak + 1 if busy_ns < FAST_NS else 0
-        if self._streak == 2 * MANY:
-            self._needed = FEW
+        self._usual_ns = busy_ns if init_ms else self._usual_ns + (busy_ns - self._usual_ns >> 2)
         self._invocations += 1
         if error:
             self._errors += 1

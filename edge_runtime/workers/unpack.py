@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -87,8 +88,9 @@ def _extract(archive: Path, target: Path) -> None:
             target.mkdir(mode=0o755)
             for entry in entries:
                 _write(bundle, entry, target.joinpath(*PurePosixPath(entry.filename).parts))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
-        if isinstance(error, ConfigError):
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OSError) as error:
+        # An offset that lies makes zipfile seek where no file can be.
+        if isinstance(error, ConfigError) or (isinstance(error, OSError) and error.errno != errno.EINVAL):
             raise
         raise ConfigError(f"{archive} is not a sound .zip: {error}", hint="pack it again") from error
 

@@ -106,7 +106,6 @@ def rss_mb(pid: int) -> float:
 async def _with_link(app: Path, state: Path) -> float:
     """Return the memory of a host whose link is up and whose backlog cannot leave: the stand-in keeps its PUBACKs."""
     async with Standin(quotas="none", keep_record=False) as standin:
-        await standin.start()
         standin.faults.lose_pubacks(share=1.0)
         await asyncio.to_thread(app.write_text, APP.format(port=standin.port))
         process, _ = await asyncio.to_thread(start, app, state)

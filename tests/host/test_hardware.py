@@ -82,7 +82,7 @@ class Site:
     def begin(self, name: str, run: Callable[[], Awaitable[None]], *, source: bool = False) -> None:
         """Start a part."""
         assert name not in self.tasks
-        self.tasks[name] = asyncio.ensure_future(run())  # type: ignore[assignment]  # coroutines make tasks
+        self.tasks[name] = asyncio.ensure_future(run())
         if source:
             self.sources.add(name)
 

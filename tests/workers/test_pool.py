@@ -485,3 +485,51 @@ async def test_an_archive_is_extracted_once_and_runs(pools: Callable[..., Awaita
     await call(pool)
     await pool.close()
     assert [p.name for p in (tmp_path / "scratch" / "code").iterdir()] == [Path(folder).name]
+
+
+async def test_a_zygote_found_dead_is_replaced_before_anything_is_lost(hire: Hire) -> None:
+    pool = await hire(COUNT, idle_s=0.0)
+    assert value(await call(pool)) == 1
+    await until(lambda: status(pool).workers == 0)
+    yard = pool._yard
+    assert yard is not None
+    zygote = os.pidfd_open(yard.zygote.pid)
+    signal.pidfd_send_signal(zygote, signal.SIGKILL)
+    select.select([zygote], [], [])  # the loop stands still, so the pool has not noticed
+    os.close(zygote)
+    assert value(await call(pool)) == 1
+
+
+async def test_a_fast_function_that_is_slow_for_once_answers_all_the_same(hire: Hire) -> None:
+    source = "import time\ndef handler(event, context):\n    time.sleep(event)\n    return event\n"
+    pool = await hire(source)
+    for seconds in (0, 0, 0, 0, 0, 0.05, 0, 0, 0.01, 0, 0):
+        assert value(await call(pool, seconds)) == seconds
+    assert status(pool).workers == 1
+    assert status(pool).restarts == 0
+
+
+async def test_fast_invocations_leave_the_loop_its_turns(hire: Hire) -> None:
+    pool = await hire(COUNT)
+    await call(pool)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    for _ in range(500):
+        await call(pool)
+    counting.cancel()
+    assert turns > 20
+
+
+async def test_a_retried_request_may_have_the_same_id(hire: Hire, log: Log) -> None:
+    pool = await hire("def handler(event, context):\n    print('try')\n    return 1/event\n")
+    for event in (0, 1):
+        result = await call(pool, event)
+        assert result.log.startswith("START RequestId: r-1 Version: $LATEST\ntry\n")
+    assert log.text().count("START RequestId: r-1 Version: $LATEST\nr-1\ttry\n") == 2

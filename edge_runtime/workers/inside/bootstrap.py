@@ -70,6 +70,7 @@ def rehearse() -> None:
         encoder.encode(_event(context, SUBJECT, b"a", b'{"a": [1, 2.5, "b", null]}'))
         REPLY.pack(*REQUEST.unpack(REQUEST.pack(1, 2, 3, 4, 5, 6))[:5])
         _flush()
+    del os.environ["TZ"]
 
 
 def _prepare_logging() -> None:
