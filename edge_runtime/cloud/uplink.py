@@ -63,11 +63,10 @@ class UplinkRunner:
         self._deliver = deliver
         self._backoff = Backoff()
         self._loop = asyncio.get_running_loop()
-        now_s = self._now_s()
         self._publishes = Bucket(spec.publishes_per_s, max(1.0, spec.publishes_per_s))
         self._bytes = Bucket(spec.bytes_per_s, max(131072.0, spec.bytes_per_s))
-        self._progress_s = now_s
-        self._inflight = 0
+        self._sent: dict[asyncio.Future[None], float] = {}
+        """When each publish that is on its way was sent, the oldest first."""
         self._acked: list[Message] = []
         self._dead: list[tuple[Message, str]] = []
         self._returned: list[Message] = []
@@ -96,7 +95,7 @@ class UplinkRunner:
     async def finish(self) -> None:
         """Send nothing more, and return when nothing is on its way any more."""
         self._holding = True
-        while self._inflight or self._settlements:
+        while self._sent or self._settlements:
             self._changed.clear()
             await self._changed.wait()
 
@@ -141,7 +140,7 @@ class UplinkRunner:
             if self._pause_s:
                 pause, self._pause_s = self._pause_s, 0.0
                 await self._clock.sleep(pause)
-            taken = await self._queue.get((window - self._inflight) * most)
+            taken = await self._queue.get((window - len(self._sent)) * most)
             rest = taken
             try:
                 for parcel in parcels(taken, most):
@@ -153,7 +152,7 @@ class UplinkRunner:
                 self._queue.give_back(rest)  # when cancelled between two publishes
 
     async def _room(self) -> None:
-        while self._inflight >= self._spec.window or self._holding:
+        while len(self._sent) >= self._spec.window or self._holding:
             self._changed.clear()
             await self._changed.wait()
 
@@ -164,35 +163,31 @@ class UplinkRunner:
                 await self._clock.sleep(wait)
 
     def _publish(self, parcel: Parcel) -> None:
-        if self._inflight == 0:
-            self._progress_s = self._now_s()
-        self._inflight += 1
-        self.state.inflight = self._inflight
-        self.state.most_inflight = max(self.state.most_inflight, self._inflight)
         sent: asyncio.Future[None]
         try:
             sent = asyncio.ensure_future(self._link.publish(parcel.topic, parcel.payload, parcel.properties))
         except Exception as error:  # noqa: BLE001 - whatever a library cannot send now it never can: a dead letter
             sent = self._loop.create_future()
             sent.set_exception(error)
+        self._sent[sent] = self._now_s()
+        self.state.inflight = len(self._sent)
+        self.state.most_inflight = max(self.state.most_inflight, self.state.inflight)
         sent.add_done_callback(lambda future: self._on_fate(future, parcel.messages))
         failpoint.reach("uplink.sent")
 
     def _on_fate(self, sent: asyncio.Future[None], messages: Sequence[Message]) -> None:
         """Note what became of a publish; all fates of one turn of the loop are settled together."""
-        self._inflight -= 1
-        self.state.inflight = self._inflight
+        del self._sent[sent]
+        self.state.inflight = len(self._sent)
         error = None if sent.cancelled() else sent.exception()
         if sent.cancelled() or (isinstance(error, LinkError) and not isinstance(error, RefusedError)):
             self._returned.extend(messages)
             if error is not None and self.state.state == "up":
                 self._pause_s = _PAUSE_S  # the link stands and yet this did not get through: do not hammer
         elif error is None:
-            self._progress_s = self._now_s()
             self._acked.extend(messages)
             self.state.published += len(messages)
         else:
-            self._progress_s = self._now_s()
             self._dead.extend((message, str(error)) for message in messages)
             self.state.refused += len(messages)
             _log.error("a message is now a dead letter: %s", error)
@@ -229,19 +224,24 @@ class UplinkRunner:
             self._loop.call_later(_PAUSE_S, self._settle)
 
     async def _watch(self) -> LinkError:
-        """Return when the oldest publish has waited too long: some dead links look alive to their library."""
+        """Return when the oldest publish has waited too long.
+
+        Some dead links look alive to their library. And a broker may discard a single publish without a word, as AWS
+        does above its quotas, while it goes on acknowledging others: MQTT sends it again on a new connection only.
+        """
         while True:
-            waited_s = self._now_s() - self._progress_s if self._inflight else 0.0
+            now_s = self._now_s()
+            waited_s = now_s - next(iter(self._sent.values()), now_s)
             if waited_s >= _ACK_S:
                 return LinkError(
-                    f"no acknowledgement for {waited_s:.0f} s with {self._inflight} publishes on their way",
+                    f"no acknowledgement for {waited_s:.0f} s with {len(self._sent)} publishes on their way",
                     hint="edge doctor",
                 )
             await self._clock.sleep(_ACK_S - waited_s)
 
     async def _all_home(self) -> None:
         """Wait until every publish has its fate, then put back what was not delivered."""
-        while self._inflight:
+        while self._sent:
             self._changed.clear()
             await self._changed.wait()
         self._settle()

@@ -90,8 +90,11 @@ class Host:
             {f.name: f for f in app.functions}, thing=app.thing, scratch=self.state / "workers", log=_log_function
         )
         self._closing.push_async_callback(self.pool.close)
-        with contextlib.suppress(HostError):  # the part tries again, and tells if that fails too
+        # Neither is worth failing for: the parts try again, and tell why if that fails too.
+        with contextlib.suppress(HostError):
             await self._listen()
+        with contextlib.suppress(OSError):
+            await self.pool.start()
         try:
             await self.bus.emit(make_event(self.clock, "host/started", b'{"event":"started"}', "host"))
         except EdgeError as error:

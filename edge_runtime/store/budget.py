@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from edge_runtime import failpoint
 from edge_runtime.errors import QueueFullError
@@ -27,6 +27,14 @@ _DISK_EVERY_S = 1.0
 _STEP_BYTES = 64 << 10
 _SHRINK_PAGES = 256
 _TIGHT_S = 2.0
+
+
+class Need(NamedTuple):
+    """What a target is about to be given."""
+
+    size: int
+    lane: int
+    """That of the most urgent of it."""
 
 
 class Budget:
@@ -103,38 +111,54 @@ class Budget:
         self._left -= total
         return True
 
-    def make_room(self, writer: Writer, needs: Mapping[str, int]) -> None:
-        """See to it that each target can take so many bytes, by the policy of each.
+    def make_room(self, writer: Writer, needs: Mapping[str, Need]) -> list[tuple[Counters, int]]:
+        """See to it that each target can take what it needs, by the policy of each.
+
+        Nothing is dropped for something less urgent. Where that leaves too little room, the targets and bytes are
+        returned that are to be dropped (`evict`) once the rows are there: the new ones are then the first to go.
 
         Raises: QueueFullError when a target that may not drop is full; nothing was dropped for it.
         """
-        total = sum(needs.values())
-        for name, need in needs.items():
-            counters = writer.targets[name]
-            if 0 < counters.limits.limit_bytes < need:
-                self._refuse(
-                    writer,
-                    needs,
-                    f"{need} bytes do not fit into queue {name!r}, which holds {counters.limits.limit_bytes} at most",
-                    hint=f"raise `queues: {{{name}: {{limit: ...}}}}`",
-                )
-        full = [t for name, need in needs.items() if _over(t := writer.targets[name], need)]
+        total = sum(need.size for need in needs.values())
+        full = [t for name, need in needs.items() if _over(t := writer.targets[name], need.size)]
         if total > self._left:
             writer.flush()
             # What was counted as room is re-measured now and then only: a look costs as much as a row.
             room = self.room()
             self._left = min(room, max(_STEP_BYTES, total)) if room >= total else room
-        short = total - self._left
-        for name in needs:
+        self._check(writer, needs, full, total - self._left)
+        debts = []
+        for counters in full:
+            need = needs[counters.name]
+            wanted = counters.bytes + need.size - counters.limits.limit_bytes
+            freed = self.evict(writer, counters, wanted, need.lane)
+            self._left += freed
+            if freed < wanted:
+                debts.append((counters, wanted - freed))
+        debts += self._evict_for(writer, needs, total - self._left)
+        self._left -= total
+        return debts
+
+    def _check(self, writer: Writer, needs: Mapping[str, Need], full: Sequence[Counters], short: int) -> None:
+        """Refuse what can have no room."""
+        for name, need in needs.items():
             counters = writer.targets[name]
-            if counters.limits.when_full is Overflow.REJECT_NEW and (short > 0 or counters in full):
+            if 0 < counters.limits.limit_bytes < need.size:
+                self._refuse(
+                    writer,
+                    needs,
+                    f"{need.size} bytes do not fit into queue {name!r}, which holds {counters.limits.limit_bytes} "
+                    "at most",
+                    hint=f"raise `queues: {{{name}: {{limit: ...}}}}`",
+                )
+            if _refuses(counters) and (short > 0 or counters in full):
                 self._refuse(
                     writer,
                     needs,
                     f"queue {name!r} is full ({counters.queued} messages, {counters.bytes} bytes)",
                     hint=f"edge queue ls {name}; it empties as messages are delivered, or: edge queue purge {name}",
                 )
-        if short > sum(c.bytes for c in writer.targets.values() if c.limits.when_full is not Overflow.REJECT_NEW):
+        if short > sum(c.bytes for c in writer.targets.values() if not _refuses(c)):
             self._refuse(
                 writer,
                 needs,
@@ -142,12 +166,6 @@ class Budget:
                 + (", and the disk has no room to grow" if self.tight else ""),
                 hint="free some disk, or raise `queue: {limit: ...}`; see edge status",
             )
-        for counters in full:
-            self._left += self._evict(
-                writer, counters, counters.bytes + needs[counters.name] - counters.limits.limit_bytes
-            )
-        self._evict_for(writer, needs, total - self._left)
-        self._left -= total
 
     @staticmethod
     def _refuse(writer: Writer, needs: Iterable[str], message: str, *, hint: str) -> NoReturn:
@@ -155,25 +173,34 @@ class Budget:
             writer.target(name).rejected += 1
         raise QueueFullError(message, hint=hint)
 
-    def _evict_for(self, writer: Writer, needs: Mapping[str, int], short: int) -> None:
+    def _evict_for(self, writer: Writer, needs: Mapping[str, Need], short: int) -> list[tuple[Counters, int]]:
         """Free `short` bytes of the file, from the targets that are being fed first, then from the biggest."""
+        if short <= 0:
+            return []
+        lane = min(need.lane for need in needs.values())
         fed = sorted((writer.targets[name] for name in needs), key=lambda c: -c.bytes)
         others = sorted((c for c in writer.targets.values() if c not in fed), key=lambda c: -c.bytes)
         for counters in [*fed, *others]:
-            if short <= 0:
-                return
-            if counters.limits.when_full is not Overflow.REJECT_NEW:
-                freed = self._evict(writer, counters, short)
+            if not _refuses(counters):
+                freed = self.evict(writer, counters, short, lane)
                 short -= freed
                 self._left += freed
+            if short <= 0:
+                return []
+        self._left += short
+        return [(fed[0], short)]
 
-    def _evict(self, writer: Writer, counters: Counters, wanted: int) -> int:
-        """Drop what matters least until `wanted` bytes are free: dead letters, then the least urgent, oldest first."""
+    @staticmethod
+    def evict(writer: Writer, counters: Counters, wanted: int, lane: int = 0) -> int:
+        """Drop what matters least until `wanted` bytes are free, and nothing of a lane more urgent than `lane`.
+
+        Dead letters go first, then the least urgent messages, of them the oldest first. Returns the bytes freed.
+        """
         freed = 0
         writer.flush()
-        for lane in (schema.DEAD, *range(schema.LANES - 1, -1, -1)):
+        for number in (schema.DEAD, *range(schema.LANES - 1, lane - 1, -1)):
             while freed < wanted:
-                count, size = self._evict_some(writer, counters, lane, wanted - freed)
+                count, size = Budget._evict_some(writer, counters, number, wanted - freed)
                 if not count:
                     break
                 freed += size
@@ -205,6 +232,10 @@ class Budget:
         self._looked_s = time.monotonic()
         disk = os.statvfs(self._folder)
         self.tight = disk.f_bavail < disk.f_blocks * self._keep_free or self._looked_s < self._tight_until_s
+
+
+def _refuses(counters: Counters) -> bool:
+    return counters.limits.when_full is Overflow.REJECT_NEW
 
 
 def _over(counters: Counters, need: int) -> bool:

@@ -20,6 +20,7 @@ from edge_runtime.clock import Clock
 from edge_runtime.errors import QueueFullError, StoreError
 from edge_runtime.model import Event, Feed, Message, Overflow, QueueLimits, Reason, StoreLimits
 from edge_runtime.store import connection, schema
+from edge_runtime.store.budget import Need
 from edge_runtime.store.counters import SAVE, Counters
 from edge_runtime.store.highwater import Mark
 from edge_runtime.store.jobs import Change, Entry, Job, Work
@@ -68,6 +69,8 @@ class Writer(Keeper):
         self._rows: list[schema.Row] = []
         self._cuts: list[tuple[Counters, int, int, bool]] = []
         self._age_ns = 0
+        self._suspects: set[int] = set()
+        """Rows that were damaged when they were read."""
         super().__init__(folder, limits, queues, clock)
 
     def target(self, name: str) -> Counters:
@@ -268,11 +271,12 @@ class Writer(Keeper):
     def _accept(self, change: Change) -> None:
         """Make room and lay the rows ready. Raises: QueueFullError, and then none of them was."""
         total = sum([(len(e.topic) + len(e.payload) + _META_BYTES) * len(feeds) for e, feeds in change.entries])
-        if not self.budget.grants(total):
-            self.budget.make_room(self, _needs(change.entries))
+        debts = () if self.budget.grants(total) else self.budget.make_room(self, _needs(change.entries))
         for event, feeds in change.entries:
             for feed in feeds:
                 change.accepted.append(self.append(event, feed))
+        for counters, wanted in debts:
+            self.budget.evict(self, counters, wanted)
 
     def append(self, event: Event, feed: Feed) -> Message:
         """Lay the row of one message ready; `flush` writes it."""
@@ -387,13 +391,13 @@ class Writer(Keeper):
     def page(self, name: str, lane: int, after: int, limit: int) -> Page:
         """Return the next messages of a lane in order.
 
-        Raises: DamagedError when the rows are not in order, so that others may not be found.
+        Raises: DamagedError when a row is damaged that was not known to be, or when rows are not where they should be.
         """
         counters = self.targets[name]
         first, last = schema.lane_range(counters.id, lane, after)
         messages: list[Message] = []
         damaged: list[int] = []
-        size, upto = 0, after
+        size, upto, more = 0, after, False
         # The row after the lane's last is looked at too: a row that strayed, by a flipped bit in its id, hides others.
         for row in self.db.execute(_NEXT, (first, limit + 1)):
             if row[0] < first:
@@ -403,18 +407,26 @@ class Writer(Keeper):
                     self.examine()
                 break
             if len(messages) + len(damaged) == limit or size >= _PAGE_BYTES:
-                return Page(messages, damaged, upto, more=True)
+                more = True
+                break
             upto = schema.unpack_id(row[0])[2]
             try:
-                message = schema.from_row(name, row)
-            except StoreError as error:
-                self.note(f"{error}; it was set aside as a dead letter")
+                messages.append(schema.from_row(name, row))
+            except StoreError:
                 damaged.append(row[0])
             else:
-                messages.append(message)
-                size += len(message.event.payload)
-        self._recount(counters)
-        return Page(messages, damaged, counters.produced, more=False)
+                size += len(row[2])
+        self._make_sure(name, damaged)
+        if not more:
+            self._recount(counters)
+        return Page(messages, damaged, upto if more else counters.produced, more)
+
+    def _make_sure(self, name: str, damaged: Iterable[int]) -> None:
+        """Look twice: what was read may be wrong, and right on the disk. Raises: DamagedError the first time."""
+        fresh = set(damaged) - self._suspects
+        if fresh:
+            self._suspects |= fresh
+            raise connection.DamagedError(f"{len(fresh)} rows of queue {name!r} do not match their checksums")
 
     def _recount(self, counters: Counters) -> None:
         """Count what waits when the end of a lane was reached, if it is little: nothing may hide behind damage."""
@@ -426,29 +438,32 @@ class Writer(Keeper):
             self.examine()
 
     def set_aside(self, name: str, row_ids: Iterable[int]) -> None:
-        """Make damaged rows dead letters as they are: not to be trusted, but a person may learn from them.
-
-        Raises: DamagedError when more is damaged than rows.
-        """
-        self.examine()
+        """Make damaged rows dead letters as they are: not to be trusted, but a person may learn from them."""
         counters = self.target(name)
         for row_id in row_ids:
             row = self.db.execute("SELECT * FROM message WHERE id = ?", (row_id,)).fetchone()
-            if row is not None and not schema.is_intact(row):  # a salvage may have put the right one in its place
+            if row is None:
+                continue
+            try:
+                schema.from_row(name, row)
+            except StoreError as error:
                 ids = schema.pack_id(counters.id, schema.DEAD, schema.unpack_id(row_id)[2]), row_id
                 counters.dead += self.db.execute("UPDATE OR IGNORE message SET id = ? WHERE id = ?", ids).rowcount
+                self.note(f"{error}; it was set aside as a dead letter")
 
 
 def _latest_row(counters: Counters, message: Message) -> tuple[str, int]:
     return f"{counters.id}:{message.event.topic}", schema.pack_id(counters.id, message.priority, message.seq)
 
 
-def _needs(entries: Iterable[Entry]) -> dict[str, int]:
-    """Return about how many bytes each target will have to take."""
-    needs: dict[str, int] = {}
+def _needs(entries: Iterable[Entry]) -> dict[str, Need]:
+    """Return what each target will have to take."""
+    needs: dict[str, Need] = {}
     for event, feeds in entries:
-        for feed in feeds:
-            needs[feed.target] = needs.get(feed.target, 0) + len(event.topic) + len(event.payload) + _META_BYTES
+        size = len(event.topic) + len(event.payload) + _META_BYTES
+        for target, priority in feeds:
+            known, lane = needs.get(target, (0, priority))
+            needs[target] = Need(known + size, min(lane, priority))
     return needs
 
 

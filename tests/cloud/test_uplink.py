@@ -11,6 +11,7 @@ import pytest
 
 from edge_runtime.clock import FakeClock, make_event
 from edge_runtime.cloud.uplink import UplinkRunner
+from edge_runtime.errors import StoreError
 from edge_runtime.links.memory import MemoryBroker, MemoryLink
 from edge_runtime.model import Feed, QueueLimits, Uplink
 from edge_runtime.store.store import Store
@@ -207,6 +208,60 @@ async def test_a_link_that_acknowledges_nothing_is_left_and_made_anew(tmp_path: 
         await it.settled(2)
         assert it.arrived == [1, 2, 1, 2]
         assert it.runner.state.connects == 2
+
+
+async def test_one_publish_that_is_discarded_is_noticed_although_others_are_acknowledged(tmp_path: Path) -> None:
+    async with site(tmp_path) as it:
+        it.broker.hold()
+        await it.emit(1)
+        await it.broker.arrived(1)
+        it.broker._held.clear()  # as AWS does above its quotas
+        it.broker.release()
+        for number in range(2, 7):
+            await it.emit(number)
+            await it.settled(number - 1)
+            await it.clock.advance(12)
+        assert "no acknowledgement for 60 s with 1 publishes" in it.runner.state.last_error
+        await it.clock.advance(301)
+        await it.settled(6)
+        assert it.arrived == [1, 2, 3, 4, 5, 6, 1]
+
+
+class FussyLink(MemoryLink):
+    """A link whose library refuses to encode one topic."""
+
+    def publish(self, topic: str, payload: bytes, properties: Mapping[str, str]) -> asyncio.Future[None]:
+        """Publish, or raise."""
+        if topic == "dt/odd":
+            raise TypeError("it cannot be encoded")
+        return super().publish(topic, payload, properties)
+
+
+async def test_what_a_library_cannot_send_is_a_dead_letter_and_stops_nothing(tmp_path: Path) -> None:
+    async with site(tmp_path) as it:
+        it.runner._link = FussyLink(broker=it.broker)
+        it.task.cancel()
+        await asyncio.gather(it.task, return_exceptions=True)
+        it.task = asyncio.create_task(it.runner.run())
+        await it.emit(1, topic="dt/odd")
+        await it.emit(2)
+        await it.settled(1)
+        while it.store.counters("uplink").dead < 1:
+            await it.store.work(lambda _: None)
+        assert it.arrived == [2]
+        assert it.runner.state.inflight == 0
+
+
+async def test_an_uplink_that_fails_does_not_say_that_it_is_up(tmp_path: Path) -> None:
+    async with site(tmp_path) as it:
+        while it.runner.state.state != "up":
+            await it.store.work(lambda _: None)
+        await it.store.close()
+        it.runner._queue._lanes[5].behind = True
+        it.runner._queue._wake()
+        with pytest.raises(StoreError, match="closed"):
+            await it.task
+        assert it.runner.state.state == "down"
 
 
 async def test_finish_waits_for_what_is_on_its_way(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from edge_runtime import control
+from edge_runtime.host.main import _serve
+from edge_runtime.loaders import read_app
 
 APP = """
 thing: pi-7
@@ -64,15 +67,15 @@ def test_a_signal_ends_it_in_order(folder: Path, number: signal.Signals) -> None
         assert not control.is_running(folder / ".edge")
 
 
-def test_a_signal_while_it_starts_ends_it_in_order_too(folder: Path) -> None:
-    (folder / ".edge").mkdir()
-    # The state folder's socket is looked at late in the start: one that accepts nobody makes the host wait there.
-    with running(folder, "--simulate") as process:
-        until(process, "accepts events")
-        process.send_signal(signal.SIGTERM)
-        process.send_signal(signal.SIGTERM)
-        until(process, "stopped; nothing that was accepted is lost")
-        assert process.wait(10) == 0
+async def test_a_signal_at_any_moment_of_the_start_ends_it_in_order(folder: Path) -> None:
+    app = read_app(folder / "edge.yaml")
+    for turns in range(1, 30, 4):
+        serving = asyncio.create_task(_serve(app, folder / ".edge", simulate=True))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await serving == 0
+        assert not control.is_running(folder / ".edge")
 
 
 def test_the_verb_stop_ends_it(folder: Path) -> None:

@@ -24,7 +24,7 @@ async def test_publish_answers_when_the_event_is_safe(tmp_path: Path) -> None:
     async with site(app(tmp_path), tmp_path / "state", broker=broker) as it:
         answer = await it.ask("publish", topic="out/a", payload=pack(b"\x00\xff"))
         (message,) = await it.host.store.queue("uplink").get()
-        assert answer == {"id": message.event.id}
+        assert answer == {"id": message.event.id, "targets": ["uplink"]}
         assert (message.event.payload, message.event.source) == (b"\x00\xff", "cli")
 
 

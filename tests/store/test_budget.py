@@ -46,6 +46,30 @@ def test_the_least_urgent_goes_first_and_dead_letters_before_all(tmp_path: Path)
         assert (counters.dead, counters.overflow, counters.queued) == (0, 4, 5)
 
 
+def test_nothing_is_dropped_for_something_less_urgent(tmp_path: Path) -> None:
+    with Opened(tmp_path, {"a": QueueLimits(5500)}) as writer:
+        accept(writer, *(entry(b"alarm" * 170, priority=0) for _ in range(5)))
+        for _ in range(10):
+            accept(writer, entry(b"x" * 850, priority=5))
+        assert kept(writer) == [(0, seq) for seq in range(1, 6)]
+        counters = writer.targets["a"]
+        assert (counters.produced, counters.overflow, counters.bytes <= 5500) == (15, 10, True)
+        accept(writer, entry(b"alarm" * 170, priority=0))
+        assert kept(writer) == [(0, seq) for seq in (2, 3, 4, 5, 16)]
+
+
+def test_the_store_drops_nothing_for_something_less_urgent(tmp_path: Path) -> None:
+    with Opened(tmp_path, {"a": QueueLimits(), "b": QueueLimits()}, limits=SMALL) as writer:
+        while writer.budget.room() > 30_000:
+            accept(writer, *(entry(b"x" * 850, "b", priority=1) for _ in range(10)))
+        alarms = writer.targets["b"].queued
+        for _ in range(100):
+            accept(writer, entry(b"x" * 850, priority=6))
+        a, b = writer.targets["a"], writer.targets["b"]
+        assert (b.queued, a.produced) == (alarms, 100)
+        assert a.overflow > 50
+
+
 def test_a_queue_that_may_not_drop_refuses(tmp_path: Path) -> None:
     with Opened(tmp_path, {"a": QueueLimits(3 * SIZE, when_full=Overflow.REJECT_NEW)}) as writer:
         accept(writer, entry(b"x" * 850), entry(b"x" * 850))

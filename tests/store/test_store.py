@@ -516,7 +516,7 @@ class Machine(RuleBasedStateMachine):
 
 TestAgainstAModel = Machine.TestCase
 TestAgainstAModel.settings = settings(
-    max_examples=1500 if os.environ.get("EDGE_TORTURE") == "full" else 25,
+    max_examples=1000 if os.environ.get("EDGE_TORTURE") == "full" else 25,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),

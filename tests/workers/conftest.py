@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
-from edge_runtime.model import Function
-from edge_runtime.workers.pool import Pool
+from edge_runtime.model import Function, Result
+from edge_runtime.workers.pool import Pool, Status
 
 
 class Hire(Protocol):
@@ -59,6 +61,42 @@ def descriptors() -> set[str]:
         except OSError:  # the one that listed them
             continue
     return found
+
+
+COUNT = "n = 0\ndef handler(event, context):\n    global n\n    n += 1\n    return n\n"
+"""A handler that counts its invocations."""
+GATE = """
+import os
+def handler(event, context):
+    os.mkfifo(event + ".ready") if not os.path.exists(event + ".ready") else None
+    with open(event) as gate:
+        return gate.read()
+"""
+"""A handler that says it has begun and waits for the fifo that its event names."""
+
+
+async def call(pool: Pool, event: object = None, **options: object) -> Result:
+    """Invoke the function `f`."""
+    return await pool.invoke("f", json.dumps(event).encode(), request_id="r-1", **options)  # type: ignore[arg-type]  # any
+
+
+def value(result: Result) -> Any:  # noqa: ANN401 - whatever the handler returned
+    """Return what the handler returned."""
+    assert result.error == "", result.payload
+    return json.loads(result.payload)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when a condition that the loop's own callbacks bring about holds."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - the pool has no event for what only tests want to see
+            await asyncio.sleep(0.001)
+
+
+def status(pool: Pool) -> Status:
+    """Return how the only function is doing."""
+    (only,) = pool.status()
+    return only
 
 
 @pytest.fixture
