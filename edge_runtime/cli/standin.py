@@ -29,6 +29,14 @@ def standin(*, host: str, port: int, tls: Path | None, quotas: Mode, record: Pat
     """Run a stand-in for AWS IoT Core until SIGTERM or Ctrl-C: MQTT 3.1.1 and 5 with the quotas of AWS.
 
     Prints {"ready":true,"port":N} when it listens.
+
+    \b
+    What differs from AWS IoT Core:
+    - no policies: any client with a certificate of its CA, or none without --tls, may connect and use every topic
+    - no shadows, jobs, rules, provisioning or presence events; no WebSocket
+    - sessions and retained messages are gone when it ends
+    - the quotas on rates count what comes in; AWS counts both directions
+    - where AWS does not say how it reacts, it answers with the reason code of MQTT 5 that fits
     """
     files = _certificates(tls) if tls else None
     if files is not None:
