@@ -37,7 +37,7 @@ def standin(*, host: str, port: int, tls: Path | None, quotas: Mode, record: Pat
     - sessions and retained messages are gone when it ends
     - the quotas on rates count what comes in; AWS counts both directions
     - where AWS does not say how it reacts, it answers with the reason code of MQTT 5 that fits
-    """
+    """  # noqa: D301 - a backspace is click's mark for lines that are not to be joined
     files = _certificates(tls) if tls else None
     if files is not None:
         client = files.client

@@ -46,6 +46,11 @@ def status(state: Path, *, as_json: bool) -> None:
             say("")
             say(part)
             _rows(rows)
+    failing = [row for row in answer.get("parts") or () if row.get("state") != "running"]
+    if failing:
+        say("")
+        say("failing")
+        _rows(failing)
 
 
 def _link(link: Mapping[str, Any] | None) -> str:

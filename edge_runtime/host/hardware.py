@@ -164,8 +164,9 @@ class Hardware:
             if devices:
                 name = f"{kind}/{devices[0].name}" if later else kind
                 begin(name, late_trigger(partial(self._trigger, kind, devices), bus), source=True)
+        fed = {counters.name for counters in store.ledger}
         for device in fresh:
-            if device.is_output:
+            if device.is_output and f"device/{device.name}" in fed:
                 begin(f"device/{device.name}", Actuator(device, self._app.thing, self._clock, store, bus).run)
 
     def _trigger(self, kind: str, devices: Sequence[OpenDevice]) -> Trigger:

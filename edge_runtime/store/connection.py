@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import sqlite3
+import time
 from enum import Enum, auto
 from pathlib import Path
 
@@ -34,6 +36,8 @@ class Trouble(Enum):
     """An I/O error, a lock or a read-only disk: reopen, try again."""
     CORRUPT = auto()
     """SQLite says the file is damaged, which is not proof that it is: reopen, check, and only then salvage."""
+    ODD = auto()
+    """A statement does not fit the tables: they are not the ones that were made, or the statement is wrong."""
 
 
 class DamagedError(sqlite3.DatabaseError):
@@ -44,12 +48,15 @@ class DamagedError(sqlite3.DatabaseError):
 
 def diagnose(error: sqlite3.Error) -> Trouble:
     """Return what an error asks for."""
+    if str(error).startswith("Could not decode"):
+        return Trouble.CORRUPT
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_IOERR) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return Trouble.FULL
-    # SQLITE_ERROR: our own statements do not fit the tables, so these are not the tables that were made.
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return Trouble.CORRUPT
+    if code == sqlite3.SQLITE_ERROR:
+        return Trouble.ODD
     return Trouble.BROKEN
 
 
@@ -115,6 +122,46 @@ class Ballast:
         return True
 
 
+class KeptLog:
+    """A second name for the write-ahead log while it is in danger.
+
+    SQLite deletes the log when the last connection closes, also one whose end it could not read, or that it copied
+    wrongly into the database because a read brought garbage. The file goes on under this name, and can be put back.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._log = path.with_name(path.name + "-wal")
+        self._kept = path.with_name(path.name + "-wal.kept")
+
+    def keep(self) -> bool:
+        """Give the log its second name, if there is a log. What an earlier process left is put back before."""
+        with contextlib.suppress(OSError):
+            self.restore()
+            if self._log.exists() and self._log.stat().st_size > 0:
+                self._kept.hardlink_to(self._log)
+        return self._kept.exists()
+
+    def restore(self) -> None:
+        """Put the log back under its own name, if it has gone from there. Raises: OSError."""
+        if not self._kept.exists():
+            return
+        if self._log.exists() and self._log.samefile(self._kept):
+            self._kept.unlink()
+        else:
+            self._kept.replace(self._log)
+
+    def drop(self) -> None:
+        """Take the second name away: the log is in use. Raises: OSError."""
+        self._kept.unlink(missing_ok=True)
+
+    def set_aside(self) -> Path:
+        """Copy the log, so that it can be read when SQLite has written over it. Return the copy. Raises: OSError."""
+        aside = self._log.with_name(f"{self._log.name}.corrupt-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+        aside.touch(mode=0o600)
+        shutil.copyfile(self._kept if self._kept.exists() else self._log, aside)
+        return aside
+
+
 def connect(path: Path, ballast: Ballast, *, max_bytes: int, known: bool = False) -> sqlite3.Connection:
     """Open the database for writing, creating it and its tables, on a full disk too.
 
@@ -129,7 +176,7 @@ def connect(path: Path, ballast: Ballast, *, max_bytes: int, known: bool = False
     try:
         return _open(path, max_bytes=max_bytes, known=known)
     except sqlite3.OperationalError as error:
-        if diagnose(error) is Trouble.CORRUPT:
+        if diagnose(error) in (Trouble.CORRUPT, Trouble.ODD):
             raise
         # A full disk has no room for the shared-memory file: give up the ballast, then do without that file.
         ballast.release()
@@ -139,10 +186,10 @@ def connect(path: Path, ballast: Ballast, *, max_bytes: int, known: bool = False
 
 
 def _open(path: Path, *, max_bytes: int, known: bool, alone: bool = False) -> sqlite3.Connection:
-    _make(path, known=known)
+    new = _make(path, known=known)
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
     try:
-        _configure(db, max_pages=max_bytes // schema.PAGE_SIZE, alone=alone)
+        _configure(db, max_pages=max_bytes // schema.PAGE_SIZE, new=new, alone=alone)
         _create(db, path, known=known)
     except BaseException:
         db.close()
@@ -150,8 +197,8 @@ def _open(path: Path, *, max_bytes: int, known: bool, alone: bool = False) -> sq
     return db
 
 
-def _make(path: Path, *, known: bool) -> None:
-    """Create the file if there is none, for this user only.
+def _make(path: Path, *, known: bool) -> bool:
+    """Create the file if there is none, for this user only. Return whether it is new.
 
     SQLite takes a database of no bytes for new, and throws its log away: whatever is in that has to be saved first.
     """
@@ -166,13 +213,15 @@ def _make(path: Path, *, known: bool) -> None:
     log = path.with_name(path.name + "-wal")
     if size == 0 and (known or (log.exists() and log.stat().st_size > 0)):
         raise DamagedError("the file is empty, and it should not be")
+    return size == 0
 
 
-def _configure(db: sqlite3.Connection, *, max_pages: int, alone: bool) -> None:
+def _configure(db: sqlite3.Connection, *, max_pages: int, new: bool, alone: bool) -> None:
     if alone:
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
-    db.execute(f"PRAGMA page_size = {schema.PAGE_SIZE}")
-    db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that the file shrinks after a drain
+    if new:  # else these would write, before anybody has looked whether the log was read rightly
+        db.execute(f"PRAGMA page_size = {schema.PAGE_SIZE}")
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that the file shrinks after a drain
     mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise StoreError(
@@ -224,10 +273,16 @@ def _format(db: sqlite3.Connection) -> int:
 def is_sound(path: Path) -> bool:
     """Return True when a full check of the file finds nothing wrong. Reads the whole file."""
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None)) as db:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)) as db:
+            db.text_factory = lenient
             return check(db)
     except sqlite3.DatabaseError as error:
-        return diagnose(error) is not Trouble.CORRUPT
+        return diagnose(error) not in (Trouble.CORRUPT, Trouble.ODD)
+
+
+def lenient(raw: bytes) -> str:
+    """Decode text that may be damaged: a checksum will say so, an error would hide the rows beside it."""
+    return raw.decode("utf-8", "replace")
 
 
 def check(db: sqlite3.Connection) -> bool:
@@ -235,4 +290,5 @@ def check(db: sqlite3.Connection) -> bool:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version != schema.VERSION or not _tables(db) >= schema.NAMES:
         return False
-    return bool(db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+    # Not quick_check, which passes over the indices; those here are small.
+    return bool(db.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok")

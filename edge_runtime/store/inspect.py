@@ -19,6 +19,7 @@ from edge_runtime.errors import NotFoundError, StoreError
 from edge_runtime.model import StoreLimits
 from edge_runtime.plugin import nearest
 from edge_runtime.store import letters, schema
+from edge_runtime.store.connection import lenient
 from edge_runtime.store.counters import LOAD, Counters
 from edge_runtime.store.jobs import Work
 from edge_runtime.store.keeper import tally
@@ -132,6 +133,7 @@ def _reading(path: Path) -> Iterator[Database]:
     try:
         uri = f"{path.resolve().as_uri()}?mode=ro"
         with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5.0)) as connection:
+            connection.text_factory = lenient
             yield Database(connection)
     except sqlite3.Error as error:
         raise StoreError(f"{path} cannot be read: {error}", hint="edge doctor") from error

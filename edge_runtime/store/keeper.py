@@ -32,9 +32,13 @@ _ROW = "SELECT * FROM message WHERE id = ?"
 _AGE = "age"
 _AGE_SAVE_NS = 10_000_000_000
 _PAUSES_S = (0.0, 0.05, 0.25)
-_OPENINGS = 3
+_OPENINGS = 4
+_BELIEVED = 2
 _EXAMINE_EVERY_S = 600.0
 _VACUUM_PAGES = 2048
+
+Books = tuple[int, str, tuple[int, ...] | None]
+"""Id, name and counters of a target."""
 
 
 class Keeper:
@@ -63,10 +67,16 @@ class Keeper:
         """The batch of that commit."""
         self._settled: object = None
         """The batch whose commit failed and turned out to be on the disk all the same."""
+        self._unsafe = False
+        """Something could not be flushed: see `_write_back`."""
         self._age_base_ns = 0
         self._age_saved_ns = 0
         self._examined_s = -_EXAMINE_EVERY_S
         self._blind = False
+        self._lenient = False
+        """Text was found that is none: it is read all the same."""
+        self._disbelieved = False
+        self._log = connection.KeptLog(self.path)
         self._db: sqlite3.Connection | None = None
         self._highwater: HighWater | None = None
         try:
@@ -146,36 +156,71 @@ class Keeper:
 
     def _reopen(self) -> None:
         """Open the database and read the books."""
+        kept = self._log.keep()
         try:
             self._db = connection.connect(
                 self.path, self.ballast, max_bytes=self.budget.file_bytes, known=bool(self._marks())
             )
+            if self._lenient:
+                self._db.text_factory = connection.lenient
             self.budget.attach(self._db)
-            self._load()
+            books = self._read_books()
+            aside = self._doubt_log() if kept and self._is_behind(books) else None
+            self._log.drop()
+            if kept:
+                self._write_back()
+            self._load(books)
             self._load_age()
-            self._catch_up()
+            self._catch_up(aside)
             if self._was_committed():
                 self._settled = self._doubter
         except BaseException:
             self._disconnect()
             raise
+        self._disbelieved = False
 
-    def _load(self) -> None:
-        """Read the books, and make them anew where they are damaged."""
-        names = {**self._names(), **{c.id: c.name for c in self.by_id.values()}}
+    def _doubt_log(self) -> Path | None:
+        """Look twice at a log that has lost its end: a read may have brought garbage.
+
+        The second time it is believed, and copied: SQLite will write over it. Raises: sqlite3.OperationalError.
+        """
+        if not self._disbelieved:
+            self._disbelieved = True
+            raise sqlite3.OperationalError("the log seems to have lost its end: it is read once more")
+        try:
+            return self._log.set_aside()
+        except OSError as error:
+            _log.warning("the log could not be copied: %s", error)
+            return None
+
+    def _read_books(self) -> list[Books]:
+        """Return id, name and counters of all targets; None for counters that are damaged."""
+        names, books = self._names(), list[Books]()
         for row in self.db.execute(LOAD).fetchall():
             row_id, name, *values, _ = row
-            intact = is_intact(row)
-            if not intact:
-                name = names.get(row_id, name)
-            names.pop(row_id, None)
+            if is_intact(row):
+                books.append((row_id, name, tally(self.db, row_id, values)))
+            else:
+                known = self.by_id.get(row_id)
+                books.append((row_id, known.name if known else names.get(row_id, name), None))
+        return books
+
+    def _is_behind(self, books: Sequence[Books]) -> bool:
+        produced = {row_id: values[0] for row_id, _, values in books if values is not None}
+        return any(produced.get(row_id, mark.produced) < mark.produced for row_id, mark in self._marks().items())
+
+    def _load(self, books: Sequence[Books]) -> None:
+        """Take over the books, and make them anew where they are damaged or missing."""
+        missing = {**self._names(), **{c.id: c.name for c in self.by_id.values()}}
+        for row_id, name, values in books:
+            missing.pop(row_id, None)
             if name not in self.targets:
                 self._register(Counters(row_id, name))
-            if intact:
-                self.targets[name].restore(tally(self.db, row_id, values))
+            if values is not None:
+                self.targets[name].restore(values)
             else:
                 self._rebuild(self.targets[name])
-        for row_id, name in names.items():
+        for row_id, name in missing.items():
             if row_id in self.by_id or name not in self.targets:
                 counters = self.by_id.get(row_id) or Counters(row_id, name)
                 self.db.execute(ADD, counters.row())
@@ -222,17 +267,25 @@ class Keeper:
     def _names(self) -> Mapping[int, str]:
         return self._highwater.names() if self._highwater is not None else {}
 
-    def _catch_up(self) -> None:
-        """Count what the high-water mark says was accepted and the database no longer knows."""
-        behind = [(c, m) for i, m in self._marks().items() if (c := self.by_id.get(i)) and m.produced > c.produced]
-        for counters, mark in behind:
-            missing = mark.produced - counters.produced
+    def _catch_up(self, aside: Path | None) -> None:
+        """Count what the high-water mark says was accepted and the database no longer knows.
+
+        `aside` is a copy of a log whose end SQLite did not accept: what is intact in it is put back.
+        """
+        behind = {i: (c, m) for i, m in self._marks().items() if (c := self.by_id.get(i)) and m.produced > c.produced}
+        if behind and aside is not None:
+            wanted = {target: range(c.produced + 1, m.produced + 1) for target, (c, m) in behind.items()}
+            salvage.put_back(self.path, aside, self.db, wanted)
+        for counters, mark in behind.values():
+            lost = range(counters.produced + 1, mark.produced + 1)
+            waiting, dead, size, _ = salvage.count_rows(self.db, counters.id)
             counters.produced = mark.produced
-            counters.corrupted += missing
+            missing = counters.balance(waiting, dead, size)
             self.db.execute(SAVE, counters.sealed())
             self.note(
-                f"{self.path} lost the last {missing} messages of queue {counters.name!r} (numbers "
-                f"{mark.produced - missing + 1} to {mark.produced}): the disk did not keep what it had acknowledged"
+                f"{self.path} lost its last commits: of messages {lost[0]} to {lost[-1]} of queue {counters.name!r}, "
+                f"{missing} are missing, counted as dropped: corrupted"
+                + (f"; the log was kept as {aside.name}" if aside else "")
             )
         for counters in self.by_id.values():
             # What waits lies between the first row and the last number. A flipped bit in an id may hide rows.
@@ -296,6 +349,7 @@ class Keeper:
         """Do what the error asks for."""
         trouble = connection.diagnose(error) if isinstance(error, sqlite3.Error) else Trouble.BROKEN
         _log.warning("the store reports %r (%s); mending", str(error), trouble.name)
+        self._lenient = self._lenient or str(error).startswith("Could not decode")
         if trouble is Trouble.FULL:
             self.ballast.release()
             self.budget.tighten()
@@ -305,7 +359,9 @@ class Keeper:
                 return
         self._disconnect()
         time.sleep(_PAUSES_S[min(attempt, len(_PAUSES_S) - 1)])
-        if trouble is Trouble.CORRUPT and not connection.is_sound(self.path):
+        # What is in order by all checks and yet cannot be used at the third time is not in order.
+        believed = trouble is Trouble.CORRUPT and attempt >= _BELIEVED
+        if believed or (trouble in (Trouble.CORRUPT, Trouble.ODD) and not connection.is_sound(self.path)):
             self._heal()
         self._reopen()
 
@@ -322,25 +378,37 @@ class Keeper:
         self.resets += 1
 
     def _was_committed(self) -> bool:
-        """Tell, after a commit that failed and a fresh look at the file, whether it is there all the same.
-
-        Raises: sqlite3.Error when it is there but cannot be made safe.
-        """
+        """Tell, after a commit that failed and a fresh look at the file, whether it is there all the same."""
         doubt, self._doubt = self._doubt, {}
-        if not doubt or any(self.by_id[i].values() != values for i, values in doubt.items()):
-            return False
-        # A page that could not be flushed counts as clean afterwards: only writing it elsewhere makes it safe.
-        busy, logged, moved = self.db.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
-        if busy or logged != moved:
-            self._doubt = doubt
-            raise sqlite3.OperationalError("the log could not be written back")
-        return True
+        return bool(doubt) and all(self.by_id[i].values() == values for i, values in doubt.items())
+
+    def _write_back(self) -> None:
+        """Write the whole log into the database and begin a new one.
+
+        A page that could not be flushed counts as clean afterwards: it can be read, and a power cut takes it, and with
+        it all that was logged behind it. Nothing may be logged behind it, and only writing it elsewhere makes it safe.
+
+        Raises: sqlite3.Error when it did not succeed and a flush is known to have failed.
+        """
+        try:
+            busy, *_ = self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if busy:
+                raise sqlite3.OperationalError("the log cannot be written back while somebody reads it")
+        except sqlite3.Error:
+            if self._unsafe:
+                raise
+        else:
+            self._unsafe = False
 
     def _disconnect(self) -> None:
+        """Let go of a database that is not as it should be, and keep its log."""
         if self._db is not None:
+            self._log.keep()
             with contextlib.suppress(sqlite3.Error):
                 self._db.close()
             self._db = None
+        with contextlib.suppress(OSError):
+            self._log.restore()
 
     def close(self) -> None:
         """Write everything back and let go of the folder. Safe to call twice."""
@@ -351,7 +419,9 @@ class Keeper:
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except sqlite3.Error as error:
                 _log.warning("%s was not tidied at the end: %s; nothing is lost", self.path, error)
-            self._disconnect()
+            with contextlib.suppress(sqlite3.Error):
+                self._db.close()
+            self._db = None
         if self._highwater is not None:
             with contextlib.suppress(OSError):
                 self._highwater.close()

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from edge_runtime.store.schema import PAGE_SIZE
 
@@ -22,7 +22,6 @@ _MAX_LOCAL = PAGE_SIZE - 35
 _MIN_LOCAL = (PAGE_SIZE - 12) * 32 // 255 - 23
 _HEADER = 32
 _FRAME = 24 + PAGE_SIZE
-_WAL_MAGIC = 0x377F0682
 _MAPPED = PAGE_SIZE // 5
 _MAPPED_FREE = 2
 
@@ -39,22 +38,39 @@ def rows(database: Path) -> Iterator[tuple[int, list[Value]]]:
                 yield from _leaf(image, number)
 
 
+def rows_in_log(database: Path, log: Path) -> Iterator[tuple[int, list[Value]]]:
+    """Yield the table rows found in the newest copies of pages in a log, committed or not. Raises: OSError."""
+    with _Image(database, log, lenient=True) as image:
+        for number in image.logged():
+            yield from _leaf(image, number)
+
+
+class _Frame(NamedTuple):
+    """A page in the log."""
+
+    page: int
+    at: int
+    intact: bool
+    commit: bool
+
+
 class _Image:
     """The pages of a database, each from where its newest committed copy is.
 
     Read by `pread`: a bad block of a mapped file would kill the process.
     """
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, database: Path, log: Path | None = None, *, lenient: bool = False) -> None:
         self._file = os.open(database, os.O_RDONLY | os.O_CLOEXEC)
         self._log = -1
         self._logged: dict[int, int] = {}
         try:
             self.count = os.fstat(self._file).st_size // PAGE_SIZE
-            log = database.with_name(database.name + "-wal")
+            log = log or database.with_name(database.name + "-wal")
             if log.exists():
                 self._log = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
-                self._logged = self._committed(os.fstat(self._log).st_size)
+                frames = list(self._frames(os.fstat(self._log).st_size))
+                self._logged = {frame.page: frame.at for frame in (frames if lenient else _committed(frames))}
                 self.count = max([self.count, *(number + 1 for number in self._logged)])
         except BaseException:
             self.close()
@@ -70,6 +86,10 @@ class _Image:
         for fd in (self._file, self._log):
             if fd >= 0:
                 os.close(fd)
+
+    def logged(self) -> Iterable[int]:
+        """Return the numbers of the pages that the log holds."""
+        return sorted(self._logged)
 
     def page(self, number: int) -> bytes:
         """Return a page. Raises: KeyError when there is none, or the disk cannot read it."""
@@ -112,31 +132,39 @@ class _Image:
     def _frame(self, at: int, size: int) -> bytes:
         return os.pread(self._log, size, at)
 
-    def _committed(self, size: int) -> dict[int, int]:
-        """Return where in the log the newest committed copy of each page is, up to the first frame that is foreign."""
+    def _frames(self, size: int) -> Iterator[_Frame]:
+        """Yield the frames of this round through the log; each is intact or not by the checksum of the one before."""
         header = self._frame(0, _HEADER)
         if len(header) < _HEADER:
-            return {}
-        magic = struct.unpack_from(">I", header)[0]
-        if magic & ~1 != _WAL_MAGIC:
-            return {}
-        order = ">" if magic & 1 else "<"
+            return
+        order = ">" if header[3] & 1 else "<"
         sums = _log_sum(header[:24], (0, 0), order)
-        committed: dict[int, int] = {}
-        pending: dict[int, int] = {}
+        # A header that was damaged does not know how this round is marked; its first frame does.
+        proven = struct.unpack_from(">II", header, 24) == sums
+        salts = header[16:24] if proven else self._frame(_HEADER + 8, 8)
         for at in range(_HEADER, size - _FRAME + 1, _FRAME):
             frame = self._frame(at, _FRAME)
-            if len(frame) < _FRAME or frame[8:16] != header[16:24]:
-                break
-            sums = _log_sum(frame[24:], _log_sum(frame[:8], sums, order), order)
-            if struct.unpack_from(">II", frame, 16) != sums:
-                break
-            number, pages = struct.unpack_from(">II", frame)
-            pending[number - 1] = at
-            if pages:
-                committed.update(pending)
-                pending.clear()
-        return committed
+            if len(frame) < _FRAME:
+                return
+            number, pages, *_, one, two = struct.unpack_from(">6I", frame)
+            found = _log_sum(frame[24:], _log_sum(frame[:8], sums, order), order)
+            sums = one, two
+            if frame[8:16] == salts:
+                yield _Frame(number - 1, at, found == sums, pages > 0)
+
+
+def _committed(frames: Sequence[_Frame]) -> Sequence[_Frame]:
+    """Return the frames up to the last commit that is whole.
+
+    A damaged one before it does not end the log, as it does for SQLite: each row is proved by its own checksum. At the
+    end it does: there it is a transaction that was being written when the power went, and must not count in part.
+    """
+    end, whole = 0, True
+    for count, frame in enumerate(frames, start=1):
+        whole = whole and frame.intact
+        if frame.commit:
+            end, whole = (count if whole else end), True
+    return frames[:end]
 
 
 def _log_sum(data: bytes, start: tuple[int, int], order: str) -> tuple[int, int]:

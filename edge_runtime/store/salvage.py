@@ -6,6 +6,7 @@ renamed, and `finish` completes the renaming.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import time
@@ -26,6 +27,7 @@ _SUFFIXES = ("", "-wal", "-shm")
 _TARGET_COLUMNS = 3 + len(FIELDS)
 _MEMO_COLUMNS = 3
 _CHUNK = 500
+_INSERT_NEW = f"INSERT OR IGNORE INTO message VALUES ({', '.join('?' * schema.COLUMNS)})"  # noqa: S608 - ours
 _COUNT = f"SELECT count(*), sum({schema.SIZE}) FROM message WHERE id BETWEEN ? AND ?"  # noqa: S608 - our own constants
 _LAST_FIRST = "SELECT * FROM message WHERE id BETWEEN ? AND ? ORDER BY id DESC"
 
@@ -74,6 +76,19 @@ def finish(path: Path) -> None:
     if any(_companion(path, suffix).exists() for suffix in _SUFFIXES):
         _set_aside(path)
     _swap(path)
+
+
+def put_back(path: Path, log: Path, db: sqlite3.Connection, wanted: Mapping[int, range]) -> None:
+    """Insert the intact rows of a log whose end SQLite did not accept. Raises: sqlite3.Error.
+
+    `wanted` are the numbers by target id that the database does not know.
+    """
+    with contextlib.suppress(OSError):
+        for rowid, columns in pages.rows_in_log(path, log):
+            row = (rowid, *columns[1:])
+            target, lane, seq = schema.unpack_id(rowid)
+            if seq in wanted.get(target, ()) and lane < schema.LANES and schema.is_intact(row):
+                db.execute(_INSERT_NEW, row)
 
 
 def count_rows(db: sqlite3.Connection, target: int) -> tuple[int, int, int, int]:
@@ -146,9 +161,8 @@ def _carry_over(damaged: Path, db: sqlite3.Connection, memory: Memory) -> tuple[
     targets: dict[int, Counters] = {}
     memos: dict[str, str] = {}
     messages = _intact(damaged, targets, memos)
-    insert = f"{schema.INSERT.replace('INSERT', 'INSERT OR IGNORE')}({','.join('?' * schema.COLUMNS)})"
     while chunk := list(islice(messages, _CHUNK)):
-        db.executemany(insert, chunk)
+        db.executemany(_INSERT_NEW, chunk)
     db.executemany("INSERT OR REPLACE INTO memo VALUES (?, ?, ?)", [schema.memo_row(*pair) for pair in memos.items()])
     targets.update(memory.counters)
     ids = {row_id for (row_id,) in db.execute(f"SELECT DISTINCT id >> {schema.TARGET_SHIFT} FROM message")}  # noqa: S608 - ours

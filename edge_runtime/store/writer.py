@@ -21,6 +21,7 @@ from edge_runtime.errors import QueueFullError, StoreError
 from edge_runtime.model import Event, Feed, Message, Overflow, QueueLimits, Reason, StoreLimits
 from edge_runtime.store import connection, schema
 from edge_runtime.store.budget import Need
+from edge_runtime.store.connection import Trouble
 from edge_runtime.store.counters import SAVE, Counters
 from edge_runtime.store.highwater import Mark
 from edge_runtime.store.jobs import Change, Entry, Job, Work
@@ -101,6 +102,10 @@ class Writer(Keeper):
                 return True
             if not at_leisure:
                 return False
+        if len(jobs) > 1 and isinstance(trouble, sqlite3.Error) and connection.diagnose(trouble) is Trouble.ODD:
+            for job in jobs:  # one of them is wrong
+                self.process([job])
+            return True
         _log.error("%d jobs of the store failed: %s", len(jobs), trouble)
         for job in jobs:
             job.error = StoreError(f"{self.path}: {trouble}; nothing of this call was accepted", hint="edge doctor")
@@ -111,9 +116,9 @@ class Writer(Keeper):
         for job in jobs:
             job.error = None
         try:
+            if not at_leisure and (self._db is None or self._unsafe):
+                return StoreError("this takes its time")
             if self._db is None:
-                if not at_leisure:
-                    return StoreError("not open")
                 self._reopen()
             if self._settled is None or not self._turned_out_committed(jobs):
                 self._transact(jobs)
@@ -153,6 +158,8 @@ class Writer(Keeper):
             self._run(jobs)
             return
         db = self.db
+        if self._unsafe:
+            self._write_back()
         db.execute("BEGIN IMMEDIATE")
         failpoint.reach("commit.begin")
         self._age_ns = self.age_ns()
@@ -174,6 +181,7 @@ class Writer(Keeper):
         except sqlite3.Error:
             self._doubt = {c.id: after for c, before in self._before.items() if (after := c.values()) != before}
             self._doubter = jobs
+            self._unsafe = True
             raise
         failpoint.reach("commit.done")
         self._logged_bytes += 2 * schema.PAGE_SIZE

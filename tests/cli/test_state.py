@@ -42,6 +42,20 @@ def test_status_is_for_people(tmp_path: Path) -> None:
     ]
 
 
+def test_status_shows_the_parts_that_fail_and_no_others(tmp_path: Path) -> None:
+    parts = [
+        {"name": "gpio", "state": "running", "restarts": 3, "last_error": "it was"},
+        {"name": "broker/house", "state": "waiting", "restarts": 7, "last_error": "no such\nhost"},
+    ]
+    with running(tmp_path, {"status": {**STATUS, "parts": parts}}):
+        result = edge(["status", "--state", tmp_path])
+    assert result.stdout.splitlines()[-3:] == [
+        "failing",
+        "NAME          STATE    RESTARTS  LAST ERROR",
+        r"broker/house  waiting  7         no such\nhost",
+    ]
+
+
 def test_status_without_a_link(tmp_path: Path) -> None:
     with running(tmp_path, {"status": {**STATUS, "link": None, "functions": [], "queues": []}}):
         result = edge(["status", "--state", tmp_path])

@@ -253,6 +253,13 @@ async def test_a_device_that_cannot_be_opened_is_left_out_until_it_can(
         assert (row["value"], row["error"]) == (0.25, "")
 
 
+async def test_an_output_that_no_rule_feeds_is_just_there(tmp_path: Path) -> None:
+    async with site(tmp_path, Device("siren", "Buzzer", {"pin": 5}), BUTTON) as it:
+        await it.until(lambda: "gpio" in it.tasks)
+        assert set(it.tasks) == {"devices", "gpio"}
+        assert [row["error"] for row in await it.hardware.rows()] == ["", ""]
+
+
 async def test_two_devices_on_one_pin_are_one_that_works_and_one_that_says_why(tmp_path: Path) -> None:
     async with site(tmp_path, BUTTON, Device("lamp", "PWMLED", {"pin": 17})) as it:
         await it.until(lambda: "gpio" in it.tasks)

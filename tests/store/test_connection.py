@@ -152,7 +152,7 @@ def test_a_sound_file_is_sound_and_a_mangled_one_is_not(path: Path) -> None:
         (sqlite3.SQLITE_FULL, Trouble.FULL),
         (sqlite3.SQLITE_CORRUPT, Trouble.CORRUPT),
         (sqlite3.SQLITE_NOTADB, Trouble.CORRUPT),
-        (sqlite3.SQLITE_ERROR, Trouble.CORRUPT),
+        (sqlite3.SQLITE_ERROR, Trouble.ODD),
         (sqlite3.SQLITE_IOERR_FSYNC, Trouble.BROKEN),
         (sqlite3.SQLITE_BUSY, Trouble.BROKEN),
         (sqlite3.SQLITE_READONLY, Trouble.BROKEN),

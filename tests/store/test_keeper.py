@@ -13,6 +13,7 @@ from edge_runtime.clock import FakeClock
 from edge_runtime.errors import HostError, StoreError
 from edge_runtime.model import Feed, Overflow, QueueLimits
 from edge_runtime.store import connection, schema
+from edge_runtime.store.connection import KeptLog
 from edge_runtime.store.jobs import Change, Work
 from tests.store.kit import (
     A,
@@ -172,7 +173,7 @@ def test_rows_that_came_back_are_counted(tmp_path: Path) -> None:
         assert (writer.targets["a"].delivered, writer.targets["a"].queued) == (4, 1)
 
 
-def test_a_log_whose_tail_was_cut_is_noticed_and_its_numbers_are_not_used_again(tmp_path: Path) -> None:
+def test_a_log_whose_end_was_cut_is_noticed_and_its_numbers_are_not_used_again(tmp_path: Path) -> None:
     """A flipped bit in the log makes SQLite open an older state without a word."""
     with Opened(tmp_path / "1") as writer:
         accept(writer, *(entry() for _ in range(3)))
@@ -180,13 +181,71 @@ def test_a_log_whose_tail_was_cut_is_noticed_and_its_numbers_are_not_used_again(
         accept(writer, *(entry() for _ in range(4)))
         folder = crash(tmp_path / "1", tmp_path / "2")
     with (folder / "queue.db-wal").open("r+b") as log:
-        log.seek(cut + 30)
-        log.write(b"\xff\xff")
+        log.seek(cut + 24)
+        log.write(b"\xff" * PAGE)
     with Opened(folder) as writer:
         counters = writer.targets["a"]
         assert (counters.produced, counters.corrupted, counters.queued) == (7, 4, 3)
-        assert "lost the last 4 messages of queue 'a' (numbers 4 to 7)" in writer.notes[0]
+        assert "lost its last commits: of messages 4 to 7 of queue 'a', 4 are missing" in writer.notes[0]
         assert accept(writer, entry())[0].seq == 8
+    assert len(list(folder.glob("queue.db-wal.corrupt-*"))) == 1
+    assert not (folder / "queue.db-wal.kept").exists()
+
+
+def test_what_is_intact_behind_the_cut_is_put_back(tmp_path: Path) -> None:
+    with Opened(tmp_path / "1") as writer:
+        writer.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for number in range(200):
+            accept(writer, entry(f"payload {number}".encode() * 10))
+        folder = crash(tmp_path / "1", tmp_path / "2")
+    with (folder / "queue.db-wal").open("r+b") as log:
+        log.seek(3 * 4120 + 500)
+        log.write(b"\xff")
+    with Opened(folder) as writer:
+        counters = writer.targets["a"]
+        found = read_lane(writer)
+        assert [m.event.payload for m in found] == [f"payload {number}".encode() * 10 for number in range(200)]
+        assert (counters.corrupted, counters.queued) == (0, 200)
+        assert "0 are missing" in writer.notes[0]
+
+
+def test_a_log_that_was_only_read_wrongly_is_read_again(tmp_path: Path) -> None:
+    """Opened while its log could not be read, SQLite would have deleted it when closing."""
+    with Opened(tmp_path / "1") as writer:
+        accept(writer, *(entry() for _ in range(3)))
+        folder = crash(tmp_path / "1", tmp_path / "2")
+    log = folder / "queue.db-wal"
+    right = log.read_bytes()
+    log.write_bytes(b"\xa5" * len(right))
+    kept = KeptLog(folder / "queue.db")
+    assert kept.keep()
+    sqlite3.connect(folder / "queue.db").execute("PRAGMA user_version").connection.close()
+    assert not log.exists()
+    kept.restore()
+    assert log.read_bytes() == b"\xa5" * len(right)
+    log.write_bytes(right)
+    with Opened(folder) as writer:
+        assert seqs(read_lane(writer)) == [1, 2, 3]
+        assert writer.notes == []
+
+
+def test_a_log_that_an_earlier_process_had_kept_is_put_back(tmp_path: Path) -> None:
+    with Opened(tmp_path / "1") as writer:
+        accept(writer, *(entry() for _ in range(3)))
+        folder = crash(tmp_path / "1", tmp_path / "2")
+    (folder / "queue.db-wal").rename(folder / "queue.db-wal.kept")
+    with Opened(folder) as writer:
+        assert seqs(read_lane(writer)) == [1, 2, 3]
+        assert (writer.notes, (folder / "queue.db-wal.kept").exists()) == ([], False)
+
+
+def test_text_that_is_none_is_damage_and_hides_nobody(tmp_path: Path) -> None:
+    with Opened(tmp_path) as writer:
+        accept(writer, entry(), entry(), entry())
+    alter(tmp_path / "queue.db", "UPDATE message SET topic = CAST(x'ff' AS TEXT) WHERE id & 3 = 2")
+    with Opened(tmp_path) as writer:
+        assert seqs(read_lane(writer)) == [1, 3]
+        assert writer.targets["a"].dead == 1
 
 
 def test_a_spurious_error_of_corruption_costs_nothing(tmp_path: Path) -> None:
@@ -222,7 +281,7 @@ def test_damage_found_while_running_is_salvaged_and_numbers_go_on(tmp_path: Path
         assert counters.queued == len(found)
         assert writer.resets == 1
         assert accept(writer, entry())[0].seq == 201
-    assert len(list(tmp_path.glob("queue.db.corrupt-*"))) == 1
+    assert [p for p in tmp_path.glob("queue.db.corrupt-*") if p.stat().st_size > PAGE]
 
 
 def test_a_damaged_row_is_a_dead_letter_and_never_delivered(tmp_path: Path) -> None:

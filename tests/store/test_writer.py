@@ -109,6 +109,19 @@ def test_a_faulty_job_takes_nobody_with_it(tmp_path: Path) -> None:
         assert writer.targets["a"].produced == 2
 
 
+def test_a_wrong_statement_is_the_fault_of_its_job_and_not_of_the_database(tmp_path: Path) -> None:
+    with Opened(tmp_path) as writer:
+        accept(writer, entry())
+        wrong = Work(lambda w: w.db.execute("SELECT 1 FROM nowhere"), writes=True)
+        jobs: list[Job] = [Change([entry()]), wrong, Change([entry()])]
+        writer.process(jobs)
+        assert [job.error is None for job in jobs] == [True, False, True]
+        assert "no such table: nowhere" in str(wrong.error)
+        assert seqs(read_lane(writer)) == [1, 2, 3]
+        assert writer.notes == []
+    assert not list(tmp_path.glob("*.corrupt-*"))
+
+
 def test_work_runs_after_the_changes_of_its_batch(tmp_path: Path) -> None:
     with Opened(tmp_path) as writer:
         look = Work(lambda w: seqs(w.page("a", 5, 0, 10).messages), writes=False)

@@ -95,7 +95,8 @@ def _judge_replies(promises: Promises, first: Sequence[Delivery], *, in_order: b
     wanted = {n: json.loads(p) for n, p in zip(promises.on(CALLED), _payloads(promises), strict=True)}
     missing = [n for n in wanted if n not in replies]
     assert not missing, f"no reply to {missing[:5]}"
-    assert all(replies[n] == event for n, event in wanted.items())
+    for n, event in wanted.items():
+        assert replies[n] == event, f"the reply to {n} is not what was accepted"
     if in_order:
         assert [n for n in replies if n in wanted] == list(wanted), "the function ran in another order"
 

@@ -28,6 +28,8 @@ FULL = os.environ.get("EDGE_TORTURE") == "full"
 DRIVER = "awscrt" if importlib.util.find_spec("awscrt") else "paho"
 _FENCE = "fence"
 _PATIENCE_S = 60.0
+_LONGEST_WAIT_S = 300.0
+"""The uplink's, between two tries to connect."""
 
 _APP = """
 thing: pi-7
@@ -253,7 +255,7 @@ class Site:
         for topic, arrived in ((CALLED, REPLIED), (DIRECT, DIRECT)):
             payload = {"n": number, _FENCE: topic}
             assert await self.producer.publish(topic, payload)
-            async with asyncio.timeout(_PATIENCE_S * 3):
+            async with asyncio.timeout(_LONGEST_WAIT_S + _PATIENCE_S):
                 await self.taker.until(self._has(arrived, payload))
 
     def _has(self, topic: str, payload: dict[str, Any]) -> Callable[[], bool]:

@@ -73,7 +73,7 @@ class Subscriber:
 
         self.close()
         subscribed = self._loop.create_future()
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        client: Any = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
         client.on_connect = lambda *_: client.subscribe("#", qos=1)
         client.on_subscribe = lambda *_: self._loop.call_soon_threadsafe(_resolve, subscribed)
         client.on_message = lambda _client, _data, message: self._loop.call_soon_threadsafe(self._take, message)

@@ -40,7 +40,8 @@ async def test_killed_at_random_moments(tmp_path: Path) -> None:
         await it.host.start()
         it.produce()
         for _ in range(KILLS):
-            await it.producer.accepted(1)
+            if dice.random() < 0.8:  # else it may die before it accepts anything
+                await it.producer.accepted(1)
             await asyncio.sleep(dice.uniform(0, 0.4))
             await it.host.kill()
             await it.host.start()
@@ -48,7 +49,7 @@ async def test_killed_at_random_moments(tmp_path: Path) -> None:
         verdict = await it.finish()
         assert verdict.accepted > 100
         assert verdict.repeats <= KILLS * WINDOW
-        _judge_starts(it, KILLS)
+        _judge_starts(it)
 
 
 @pytest.mark.long
@@ -115,10 +116,9 @@ def _zygotes(host: int) -> list[int]:
     return [int(pid) for pid in children if b"zygote" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
-def _judge_starts(it: Site, count: int) -> None:
-    """Every restart accepted its first event in time. The median counts in short: the machine has other work to do."""
+def _judge_starts(it: Site) -> None:
+    """Every restart accepted its first event in time; one may be slower, for the machine has other work to do."""
     starts = sorted(it.host.accepted_s)
-    assert len(starts) == count + 1
-    worst = starts[-1] if not FULL else starts[len(starts) * 95 // 100]
-    assert worst < START_S * (1 if FULL else 2), starts
-    assert starts[len(starts) // 2] < START_S, starts
+    assert len(starts) > KILLS // 2
+    assert starts[-2] < START_S, starts
+    assert starts[-1] < 2 * START_S, starts

@@ -13,10 +13,12 @@ from tests.system.rig import FULL, cloud_site, site
 from tests.system.takers import Subscriber
 
 ROUNDS = 20 if FULL else 1
+OUTAGES = 3 if FULL else 1
+"""Rounds in one life of the host: with each connection that did not last, its waits grow, to minutes in the end."""
 
 
 @pytest.mark.long
-@pytest.mark.timeout(ROUNDS * 200 + 120)
+@pytest.mark.timeout(OUTAGES * 1200 + 120)
 async def test_the_cloud_is_unreachable_hangs_and_loses_acknowledgements(tmp_path: Path) -> None:
     async with cloud_site(tmp_path) as (it, cloud):
         cloud.faults.refuse()
@@ -24,7 +26,7 @@ async def test_the_cloud_is_unreachable_hangs_and_loses_acknowledgements(tmp_pat
         it.produce()
         await it.producer.accepted(100)
         cloud.faults.clear()
-        for _ in range(ROUNDS):
+        for _ in range(OUTAGES):
             await it.fence()
             cloud.faults.refuse()
             cloud.faults.drop()
@@ -39,8 +41,8 @@ async def test_the_cloud_is_unreachable_hangs_and_loses_acknowledgements(tmp_pat
             await it.producer.accepted(200)
             cloud.faults.restart(keep_sessions=False)
         verdict = await it.finish()
-        assert verdict.accepted > 800 * ROUNDS
-        assert 30 <= verdict.repeats
+        assert verdict.accepted > 800 * OUTAGES
+        assert verdict.repeats >= 30
 
 
 @pytest.mark.long
