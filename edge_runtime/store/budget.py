@@ -27,6 +27,8 @@ _DISK_EVERY_S = 1.0
 _STEP_BYTES = 64 << 10
 _SHRINK_PAGES = 256
 _TIGHT_S = 2.0
+_PLENTY_BYTES = 16 << 20
+"""More than the log and the ballast take."""
 
 
 class Need(NamedTuple):
@@ -67,6 +69,11 @@ class Budget:
         self.tight = True
         self._left = 0
         self._tight_until_s = time.monotonic() + _TIGHT_S
+
+    def disk_has_room(self) -> bool:
+        """Tell whether the disk says that it is not full, as after an error that came once."""
+        disk = os.statvfs(self._folder)
+        return disk.f_bavail * disk.f_frsize > _PLENTY_BYTES
 
     def used_bytes(self) -> int:
         """Return the bytes of the file that hold something."""

@@ -352,7 +352,8 @@ class Keeper:
         self._lenient = self._lenient or str(error).startswith("Could not decode")
         if trouble is Trouble.FULL:
             self.ballast.release()
-            self.budget.tighten()
+            if attempt or not self.budget.disk_has_room():
+                self.budget.tighten()
             if self._db is not None:
                 with contextlib.suppress(sqlite3.Error):
                     self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

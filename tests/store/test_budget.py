@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from edge_runtime.model import Overflow, QueueLimits, StoreLimits
 from edge_runtime.store import budget, schema
 from edge_runtime.store.jobs import Change
 from edge_runtime.store.writer import Writer
-from tests.store.kit import FREE, Opened, accept, do, entry, rows, seqs, work
+from tests.store.kit import FREE, Opened, accept, do, entry, inject, once, rows, seqs, sqlite_error, work
 
 SMALL = StoreLimits(limit_bytes=1 << 20, keep_free=0.0)
 SIZE = 1024
@@ -166,6 +167,26 @@ def test_a_disk_that_is_nearly_full_lets_nothing_grow(tmp_path: Path) -> None:
         with pytest.raises(QueueFullError, match="and the disk has no room to grow"):
             accept(writer, entry())
         assert writer.budget.tight
+
+
+def test_an_error_that_comes_once_drops_nothing(tmp_path: Path) -> None:
+    with Opened(tmp_path) as writer:
+        for _ in range(3):
+            inject(writer, once("INSERT", sqlite_error(sqlite3.SQLITE_FULL)))
+            accept(writer, entry())
+        assert kept(writer) == [(5, 1), (5, 2), (5, 3)]
+        assert not writer.budget.tight
+
+
+def test_an_error_that_comes_again_makes_room(tmp_path: Path) -> None:
+    with Opened(tmp_path) as writer:
+        accept(writer, *(entry(b"x" * 850) for _ in range(100)))
+        fails = iter([sqlite_error(sqlite3.SQLITE_FULL)] * 2)
+        inject(writer, lambda sql: next(fails, None) if sql.startswith("INSERT") else None)
+        accept(writer, entry())
+        assert writer.budget.tight
+        assert writer.targets["a"].overflow > 0
+        assert writer.targets["a"].queued + writer.targets["a"].overflow == 101
 
 
 def test_a_drained_file_shrinks(tmp_path: Path) -> None:
