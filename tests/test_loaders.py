@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from edge_runtime import loaders
+from edge_runtime.app import App, Device, Function, LinkSpec, Overflow, QueueLimits, Rule, Schedule, Uplink
 from edge_runtime.errors import ConfigError
 from edge_runtime.loaders import CACHE, from_json, load_app, read_app, to_json
-from edge_runtime.model import App, Device, Function, LinkSpec, Overflow, QueueLimits, Rule, Schedule, Uplink
 
 TEXT = "thing: station\nqueue: {when_full: reject_new}\n"
 APP = App(

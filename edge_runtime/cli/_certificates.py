@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from edge_runtime.model import App
+from edge_runtime.app import App
 
 _SOON_S = 30 * 86_400
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 from edge_runtime import __version__, control
+from edge_runtime.app import App
 from edge_runtime.cli._certificates import certificates
 from edge_runtime.cli._common import DATABASE, duration, size
 from edge_runtime.clock import wall_is_synced
 from edge_runtime.devices import drivers, factories
 from edge_runtime.errors import ConfigError, EdgeError, HostError
 from edge_runtime.loaders import read_app
-from edge_runtime.model import App
 from edge_runtime.store.connection import is_sound
 
 _PYTHON = (3, 11)

@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_runtime import failpoint
+from edge_runtime.app import Uplink
 from edge_runtime.clock import Clock
 from edge_runtime.cloud.pack import Parcel, parcels
 from edge_runtime.errors import LinkError, RefusedError, StoreError
-from edge_runtime.model import Link, Message, Uplink
+from edge_runtime.model import Link, Message
 from edge_runtime.pure.backoff import Backoff
 from edge_runtime.pure.bucket import Bucket
 from edge_runtime.store.store import Store

@@ -15,8 +15,8 @@ from types import ModuleType
 from typing import Any
 
 from edge_runtime import plugin
+from edge_runtime.app import Device
 from edge_runtime.errors import ConfigError
-from edge_runtime.model import Device
 
 # Bases, and what can only be made from other device objects.
 _NO_DRIVERS = frozenset({

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_runtime.app import Device
 from edge_runtime.devices import drivers, factories
 from edge_runtime.errors import ConfigError, EdgeError
-from edge_runtime.model import Device
 
 _log = logging.getLogger(__name__)
 

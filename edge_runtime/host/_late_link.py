@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 
 from edge_runtime import plugin
+from edge_runtime.app import LinkSpec
 from edge_runtime.errors import EdgeError, LinkError
 from edge_runtime.host._threads import in_thread
-from edge_runtime.model import Link, LinkSpec, Received
+from edge_runtime.model import Link, Received
 
 
 class LateLink:

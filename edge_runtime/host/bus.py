@@ -7,8 +7,9 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 
+from edge_runtime.app import Rule
 from edge_runtime.errors import ConfigError, LimitError
-from edge_runtime.model import NO_HEADERS, Event, Feed, Rule
+from edge_runtime.model import NO_HEADERS, Event, Feed
 from edge_runtime.pure.quotas import check_publish
 from edge_runtime.pure.routing import Router
 from edge_runtime.pure.topics import check_filter, check_topic, matches

@@ -15,11 +15,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edge_runtime import plugin
+from edge_runtime.app import App, Device
 from edge_runtime.clock import Clock, new_id, wall_is_synced
 from edge_runtime.errors import EdgeError, StoreError
 from edge_runtime.host._threads import in_thread
 from edge_runtime.host.bus import Bus
-from edge_runtime.model import App, Device, Event, Message, Trigger
+from edge_runtime.model import Event, Message, Trigger
 from edge_runtime.pure.backoff import Backoff
 from edge_runtime.pure.events.device import DeviceEvents, Moment
 from edge_runtime.store.store import Store

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from edge_runtime import plugin
+from edge_runtime.app import App, Broker, QueueLimits
 from edge_runtime.clock import Clock, SystemClock, make_event
 from edge_runtime.cloud.uplink import TARGET as UPLINK
 from edge_runtime.cloud.uplink import UplinkRunner
@@ -25,7 +26,7 @@ from edge_runtime.host.bus import FROM_CLOUD, Bus, feeds_of
 from edge_runtime.host.hardware import Hardware, late_trigger
 from edge_runtime.host.supervise import Part, supervise
 from edge_runtime.host.verbs import Verbs
-from edge_runtime.model import App, Broker, Link, QueueLimits, Trigger
+from edge_runtime.model import Link, Trigger
 from edge_runtime.pure.backoff import Backoff
 from edge_runtime.store.store import Store
 from edge_runtime.workers.dispatch import Dispatcher

@@ -9,10 +9,10 @@ import signal
 import sys
 from pathlib import Path
 
+from edge_runtime.app import App
 from edge_runtime.errors import ConfigError
 from edge_runtime.host.host import Host
 from edge_runtime.loaders import load_app
-from edge_runtime.model import App
 
 _log = logging.getLogger(__name__)
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")

@@ -53,7 +53,7 @@ class Verbs:
         clock = self._host.clock
         event = make_event(clock, "invoke", unpack(_text(request, "payload")), "cli")
         result = await self._host.pool.invoke(_text(request, "name"), event.payload, request_id=event.id)
-        return {**asdict(result), "payload": pack(result.payload)}
+        return {**result._asdict(), "payload": pack(result.payload)}
 
     async def tail(self, request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
         """Show events as they are emitted."""

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime import __version__
+from edge_runtime.app import App
 from edge_runtime.errors import ConfigError
 from edge_runtime.loaders._codec import from_json, to_json
-from edge_runtime.model import App
 
 __all__ = ["CACHE", "from_json", "load_app", "read_app", "to_json"]
 

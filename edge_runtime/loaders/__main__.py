@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from edge_runtime import plugin
+from edge_runtime.app import App
 from edge_runtime.errors import ConfigError, EdgeError
 from edge_runtime.loaders import to_json
-from edge_runtime.model import App
 
 
 def load(path: Path) -> App:

@@ -10,7 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.model import App
+from edge_runtime.app import App
 
 
 def to_json(app: App) -> dict[str, Any]:

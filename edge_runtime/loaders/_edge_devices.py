@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 
+from edge_runtime.app import Device
 from edge_runtime.devices import OpenDevice, drivers
 from edge_runtime.errors import ConfigError
 from edge_runtime.loaders import _edge_schema as schema
 from edge_runtime.loaders._edge_checks import plain_switches, words
 from edge_runtime.loaders._validate import choices, unknown_key
 from edge_runtime.loaders._yaml import Document, Where
-from edge_runtime.model import Device
 
 
 def settings(written: Mapping[str, object], kind: OpenDevice | None, where: Where, document: Document) -> None:

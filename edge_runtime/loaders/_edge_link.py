@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edge_runtime import plugin
+from edge_runtime.app import App
 from edge_runtime.errors import NotFoundError
-from edge_runtime.loaders._edge_checks import plain_switches, tried
+from edge_runtime.loaders._edge_checks import destinations, plain_switches, tried
 from edge_runtime.loaders._edge_schema import Broker, Link
 from edge_runtime.loaders._validate import choices, unknown_key, value_of
 from edge_runtime.loaders._yaml import Document, Where
-from edge_runtime.model import App
 from edge_runtime.pure import quotas, topics
 
 _BROKER = frozenset({"host", "port", "topics", "prefix"})
@@ -93,8 +93,8 @@ def quotas_hold(app: App, document: Document) -> None:
         least = rule.filter.replace("+", "x").replace("#", "x")  # the shortest topic that matches
         tried(lambda text: quotas.check_publish(text, 0), least, ("link", "up", index), document)
     for function in app.functions:
-        for key, text in (("on_success", function.on_success), ("on_failure", function.on_failure)):
-            if text and any(topics.matches(rule.filter, text) for rule in uplink.up):
+        for key, text in destinations(function):
+            if any(topics.matches(rule.filter, text) for rule in uplink.up):
                 tried(lambda t: quotas.check_publish(t, 0), text, ("functions", function.name, key), document)
     client_id = app.link.options.get("client_id")
     if isinstance(client_id, str):

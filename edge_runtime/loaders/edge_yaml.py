@@ -40,18 +40,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edge_runtime.devices import OpenDevice
-from edge_runtime.errors import ConfigError
-from edge_runtime.loaders import _edge_checks as checks
-from edge_runtime.loaders import _edge_devices as device_checks
-from edge_runtime.loaders import _edge_functions as function_checks
-from edge_runtime.loaders import _edge_link as link_checks
-from edge_runtime.loaders import _edge_schema as schema
-from edge_runtime.loaders._validate import check
-from edge_runtime.loaders._yaml import Document, Where, read, shown
-from edge_runtime.model import (
+from edge_runtime.app import (
     App,
     Broker,
+    Destination,
     Device,
     Function,
     LinkSpec,
@@ -62,6 +54,15 @@ from edge_runtime.model import (
     StoreLimits,
     Uplink,
 )
+from edge_runtime.devices import OpenDevice
+from edge_runtime.errors import ConfigError
+from edge_runtime.loaders import _edge_checks as checks
+from edge_runtime.loaders import _edge_devices as device_checks
+from edge_runtime.loaders import _edge_functions as function_checks
+from edge_runtime.loaders import _edge_link as link_checks
+from edge_runtime.loaders import _edge_schema as schema
+from edge_runtime.loaders._validate import check
+from edge_runtime.loaders._yaml import Document, Where, read, shown
 
 P = TypeVar("P", bound=schema.Part)
 
@@ -205,8 +206,8 @@ class _Builder:
             retries=part.retries,
             retry_wait_s=part.retry_wait,
             idle_s=part.idle,
-            on_success=self._topic(part.on_success, (*where, "on_success")),
-            on_failure=self._topic(part.on_failure, (*where, "on_failure")),
+            on_success=self._destination(part.on_success, (*where, "on_success"), record=False),
+            on_failure=self._destination(part.on_failure, (*where, "on_failure"), record=True),
         )
 
     def _environment(self, values: Mapping[str, Any], where: Where) -> dict[str, str]:
@@ -282,6 +283,9 @@ class _Builder:
 
     def _topic(self, text: str, where: Where) -> str:
         return checks.topic(self._expand(text, where), where, self._document) if text else ""
+
+    def _destination(self, text: str, where: Where, *, record: bool) -> Destination | None:
+        return Destination(self._topic(text, where), record) if text else None
 
     def _filter(self, text: str, where: Where) -> str:
         return checks.filter_(self._expand(text, where), where, self._document)

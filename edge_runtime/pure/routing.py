@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from edge_runtime.model import Feed, Rule
+from edge_runtime.app import Rule
+from edge_runtime.model import Feed
 from edge_runtime.pure.topics import check_filter
 
 _MOST_CACHED = 4096

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from edge_runtime import failpoint
+from edge_runtime.app import Overflow, QueueLimits, StoreLimits
 from edge_runtime.errors import QueueFullError
-from edge_runtime.model import Overflow, QueueLimits, Reason, StoreLimits
+from edge_runtime.model import Reason
 from edge_runtime.store import schema
 from edge_runtime.store.counters import Counters
 

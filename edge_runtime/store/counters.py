@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from edge_runtime.model import QueueLimits, Reason
+from edge_runtime.app import QueueLimits
+from edge_runtime.model import Reason
 
 FIELDS = (
     "produced", "delivered", "expired", "overflow", "superseded", "purged", "corrupted", "dead", "rejected", "bytes",

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from edge_runtime.app import StoreLimits
 from edge_runtime.clock import SystemClock
 from edge_runtime.errors import NotFoundError, StoreError
-from edge_runtime.model import StoreLimits
 from edge_runtime.plugin import nearest
 from edge_runtime.store import letters, schema
 from edge_runtime.store.connection import lenient

@@ -13,9 +13,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from edge_runtime.app import Overflow, QueueLimits, StoreLimits
 from edge_runtime.clock import Clock
 from edge_runtime.errors import EdgeError, StoreError
-from edge_runtime.model import Overflow, QueueLimits, StoreLimits
 from edge_runtime.store import connection, salvage, schema
 from edge_runtime.store.budget import Budget
 from edge_runtime.store.connection import Ballast, Trouble

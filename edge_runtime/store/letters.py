@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
+from edge_runtime.app import Overflow
 from edge_runtime.errors import NotFoundError
-from edge_runtime.model import NO_HEADERS, Message, Overflow, Reason
+from edge_runtime.model import NO_HEADERS, Message, Reason
 from edge_runtime.store import schema
 
 if TYPE_CHECKING:

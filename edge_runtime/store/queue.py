@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
-from edge_runtime.model import Message, Overflow
+from edge_runtime.app import Overflow
+from edge_runtime.model import Message
 from edge_runtime.store import schema
 
 if TYPE_CHECKING:

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import cast
 
 from edge_runtime import failpoint
+from edge_runtime.app import QueueLimits, StoreLimits
 from edge_runtime.clock import Clock
 from edge_runtime.errors import StoreError
-from edge_runtime.model import NO_HEADERS, Message, QueueLimits, StoreLimits
+from edge_runtime.model import NO_HEADERS, Message
 from edge_runtime.store.counters import Counters
 from edge_runtime.store.expiry import sweep
 from edge_runtime.store.jobs import Change, Entry, Job, Work

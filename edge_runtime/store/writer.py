@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge_runtime import failpoint
+from edge_runtime.app import Overflow, QueueLimits, StoreLimits
 from edge_runtime.clock import Clock
 from edge_runtime.errors import QueueFullError, StoreError
-from edge_runtime.model import Event, Feed, Message, Overflow, QueueLimits, Reason, StoreLimits
+from edge_runtime.model import Event, Feed, Message, Reason
 from edge_runtime.store import connection, schema
 from edge_runtime.store.budget import Need
 from edge_runtime.store.connection import Trouble

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edge_runtime import plugin
+from edge_runtime.app import Broker
 from edge_runtime.errors import ConfigError
-from edge_runtime.model import Broker
 from edge_runtime.pure.units import seconds
 
 _TEXTS = ("username", "password", "client_id", "ca", "certificate", "key")

@@ -23,9 +23,10 @@ import logging
 from random import Random
 from typing import TYPE_CHECKING
 
+from edge_runtime.app import Broker, Rule
 from edge_runtime.clock import Clock, make_event
 from edge_runtime.errors import LimitError, LinkError, QueueFullError, StoreError
-from edge_runtime.model import Broker, Emit, Event, Rule
+from edge_runtime.model import Emit, Event
 from edge_runtime.pure.backoff import Backoff
 from edge_runtime.pure.routing import Router
 from edge_runtime.pure.topics import check_filter, check_topic

@@ -14,9 +14,10 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
+from edge_runtime.app import Schedule
 from edge_runtime.clock import Clock, new_id
 from edge_runtime.errors import QueueFullError, StoreError
-from edge_runtime.model import Emit, Event, Schedule, Stamp
+from edge_runtime.model import Emit, Event, Stamp
 from edge_runtime.pure.agenda import Agenda, Due
 from edge_runtime.pure.backoff import Backoff
 from edge_runtime.pure.cron import parse

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from time import monotonic, monotonic_ns
 from typing import Any
 
+from edge_runtime.app import Function
 from edge_runtime.errors import HostError
-from edge_runtime.model import Function, Result
+from edge_runtime.model import Result
 from edge_runtime.workers import _report as report
 from edge_runtime.workers._health import Health
 from edge_runtime.workers._hiring import Hiring

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge_runtime import __version__
+from edge_runtime.app import Function
 from edge_runtime.errors import ConfigError
-from edge_runtime.model import Function
 
 _LIMIT_BYTES = 4096
 _INSIDE = Path(__file__).parent / "inside"

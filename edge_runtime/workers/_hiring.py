@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
+from edge_runtime.app import Function
 from edge_runtime.errors import EdgeError, HostError
-from edge_runtime.model import Function, Result
+from edge_runtime.model import Result
 from edge_runtime.workers import _report as report
 from edge_runtime.workers._environment import environment
 from edge_runtime.workers._health import Health

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.model import Function
+from edge_runtime.app import Function
 from edge_runtime.workers._report import Usage, start_line, whole_log
 from edge_runtime.workers._worker import Worker
 from edge_runtime.workers._zygote import Zygote

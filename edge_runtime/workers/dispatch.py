@@ -22,9 +22,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from edge_runtime import failpoint
+from edge_runtime.app import Function
 from edge_runtime.clock import Clock, make_event
 from edge_runtime.errors import EdgeError, QueueFullError, StoreError
-from edge_runtime.model import Event, Function, Message, Result
+from edge_runtime.model import Event, Message, Result
 from edge_runtime.pure.events.destination import failure_record
 from edge_runtime.store.jobs import Entry
 from edge_runtime.store.store import Store
@@ -151,10 +152,10 @@ class Dispatcher:
 
     async def _succeeded(self, message: Message, result: Result) -> None:
         emitted: list[Entry] = []
-        topic = self._function.on_success
-        if topic and result.payload and result.payload != b"null":
+        destination = self._function.on_success
+        if destination and result.payload and result.payload != b"null":
             try:
-                emitted.append(self._entry(topic, result.payload, message))
+                emitted.append(self._entry(destination.topic, result.payload, message))
             except EdgeError as error:
                 await self._bury(message, result, f"its reply cannot be emitted: {error}")
                 return
@@ -213,8 +214,8 @@ class Dispatcher:
 
     def _record(self, letter: Message, result: Result) -> list[Entry]:
         """Return what goes to the failure destination: without the payloads when they are too large for it."""
-        topic, event = self._function.on_failure, letter.event
-        if not topic:
+        destination, event = self._function.on_failure, letter.event
+        if destination is None:
             return []
         now_ns = self._clock.now().wall_ns
         for request, response in ((event.payload, result.payload), (None, None)):
@@ -222,7 +223,7 @@ class Dispatcher:
                 self._function.name, event.id, request, response, invocations=letter.tries, wall_ns=now_ns
             )
             try:
-                return [self._entry(topic, record, letter)]
+                return [self._entry(destination.topic, record, letter)]
             except EdgeError as error:
                 _log.warning("a failure record of function %r cannot be emitted: %s", self._function.name, error)
         return []

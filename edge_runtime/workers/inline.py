@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from edge_runtime.app import Function
 from edge_runtime.errors import NotFoundError
-from edge_runtime.model import Function, Result
+from edge_runtime.model import Result
 from edge_runtime.plugin import nearest
 from edge_runtime.workers._crew import Status
 from edge_runtime.workers._environment import environment

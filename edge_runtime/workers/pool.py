@@ -7,8 +7,9 @@ import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from edge_runtime.app import Function
 from edge_runtime.errors import ConfigError, EdgeError, HostError, NotFoundError
-from edge_runtime.model import Function, Result
+from edge_runtime.model import Result
 from edge_runtime.plugin import nearest
 from edge_runtime.workers import unpack
 from edge_runtime.workers._crew import SHARE_NS, Crew, Status

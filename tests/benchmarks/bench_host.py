@@ -16,10 +16,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from edge_runtime.app import QueueLimits, StoreLimits
 from edge_runtime.clock import SystemClock, make_event
 from edge_runtime.control import call, pack
 from edge_runtime.errors import HostError
-from edge_runtime.model import Feed, QueueLimits, StoreLimits
+from edge_runtime.model import Feed
 from edge_runtime.standin.server import Standin
 from edge_runtime.store.jobs import Change
 from edge_runtime.store.writer import Writer

@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge_runtime.model import Function
+from edge_runtime.app import Function
 from edge_runtime.workers.pool import Pool
 from tests.benchmarks._figure import figure
 

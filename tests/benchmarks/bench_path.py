@@ -16,9 +16,10 @@ from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 
 from edge_runtime import plugin
+from edge_runtime.app import App, Destination, Device, Function, LinkSpec, Rule, Uplink
 from edge_runtime.errors import LinkError
 from edge_runtime.host import Host
-from edge_runtime.model import App, Device, Function, LinkSpec, Received, Rule, Uplink
+from edge_runtime.model import Received
 from tests.benchmarks._figure import figure
 from tests.brokers import start_mosquitto
 
@@ -69,7 +70,7 @@ def app(folder: Path, port: int) -> App:
         thing="bench",
         base=folder,
         devices=(Device("button", "Button", {"pin": 17}, debounce_s=0.0),),
-        functions=(Function("react", code, "app.handler", on_success="dt/bench/react"),),
+        functions=(Function("react", code, "app.handler", on_success=Destination("dt/bench/react")),),
         rules=(Rule("device/button/pressed", ("function/react",)),),
         link=LinkSpec(
             "awscrt",

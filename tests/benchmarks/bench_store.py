@@ -14,8 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from edge_runtime.app import QueueLimits
 from edge_runtime.clock import SystemClock, make_event
-from edge_runtime.model import Feed, QueueLimits
+from edge_runtime.model import Feed
 from edge_runtime.store.store import Store
 from tests.benchmarks._figure import figure
 from tests.benchmarks._mqtt import publish_rate

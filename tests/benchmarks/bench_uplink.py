@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edge_runtime import plugin
+from edge_runtime.app import QueueLimits, Uplink
 from edge_runtime.clock import SystemClock, make_event
 from edge_runtime.cloud.uplink import UplinkRunner
-from edge_runtime.model import Feed, QueueLimits, Uplink
+from edge_runtime.model import Feed
 from edge_runtime.store.store import Store
 from tests.benchmarks._figure import figure
 from tests.benchmarks._mqtt import connect, packet

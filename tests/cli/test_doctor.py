@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.app import App, LinkSpec, QueueLimits
 from edge_runtime.cli import _checks
 from edge_runtime.cli._certificates import certificates
 from edge_runtime.clock import FakeClock
-from edge_runtime.model import App, LinkSpec, QueueLimits
 from edge_runtime.standin import certs
 from edge_runtime.store.store import Store
 from tests.cli.fakehost import edge, running

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from edge_runtime.app import Destination, Rule
 from edge_runtime.loaders import read_app
-from edge_runtime.model import Rule
 from tests.cli.fakehost import edge
 
 
@@ -20,7 +20,7 @@ def test_it_writes_an_app_that_is_right(tmp_path: Path) -> None:
     app = read_app(folder / "edge.yaml")
     assert app.thing == "my-station"
     assert app.rules == (Rule("device/load", ("function/watch",)), Rule("cmd/watch/#", ("function/watch",)))
-    assert [f.on_success for f in app.functions] == ["dt/my-station/watch"]
+    assert [f.on_success for f in app.functions] == [Destination("dt/my-station/watch")]
     assert (folder / "README.md").read_text().startswith("# my-station\n")
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.app import QueueLimits
 from edge_runtime.clock import FakeClock, make_event
-from edge_runtime.model import Feed, QueueLimits
+from edge_runtime.model import Feed
 from edge_runtime.store.store import Store
 from tests.cli.fakehost import edge, running
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.app import QueueLimits, Uplink
 from edge_runtime.clock import FakeClock, make_event
 from edge_runtime.cloud.uplink import UplinkRunner
 from edge_runtime.errors import StoreError
 from edge_runtime.links.memory import MemoryBroker, MemoryLink
-from edge_runtime.model import Feed, QueueLimits, Uplink
+from edge_runtime.model import Feed
 from edge_runtime.store.store import Store
 
 FREE = Uplink(publishes_per_s=0, bytes_per_s=0, aws_quotas=False)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from edge_runtime.app import Device
 from edge_runtime.devices import OpenDevice, apply, close, open_devices
 from edge_runtime.errors import ConfigError, EdgeError
-from edge_runtime.model import Device
 
 SPECS = [
     Device("led", "LED", {"pin": 5}),

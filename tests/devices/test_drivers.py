@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.app import Device
 from edge_runtime.devices import check
 from edge_runtime.devices.drivers import arguments, call_for, find, gpiozero_names
 from edge_runtime.errors import ConfigError
-from edge_runtime.model import Device
 
 
 def complaint(spec: Device, extra: Path | None = None) -> tuple[str, str]:

@@ -10,9 +10,9 @@ import gpiozero
 import pytest
 from gpiozero.pins.mock import MockFactory
 
+from edge_runtime.app import Device
 from edge_runtime.devices import close, open_devices
 from edge_runtime.errors import ConfigError
-from edge_runtime.model import Device
 
 PI = Path("/proc/device-tree/system/linux,revision").exists()
 off_pi = pytest.mark.skipif(PI, reason="this is a Raspberry Pi: its pins can be reached")

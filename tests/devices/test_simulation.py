@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_runtime.app import Device
 from edge_runtime.devices import OpenDevice, apply, close, open_devices
 from edge_runtime.devices.simulation import Simulated
 from edge_runtime.errors import ConfigError, NotFoundError
-from edge_runtime.model import Device
 
 
 @contextlib.contextmanager

@@ -23,9 +23,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edge_runtime.app import QueueLimits, StoreLimits
 from edge_runtime.clock import SystemClock, make_event
 from edge_runtime.errors import StoreError
-from edge_runtime.model import Event, Feed, Message, QueueLimits, StoreLimits
+from edge_runtime.model import Event, Feed, Message
 from edge_runtime.store import schema
 from edge_runtime.store.counters import Counters
 from edge_runtime.store.jobs import Change, Work

@@ -27,9 +27,10 @@ from typing import cast
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 from edge_runtime import failpoint
+from edge_runtime.app import Overflow, QueueLimits, StoreLimits
 from edge_runtime.clock import SystemClock
 from edge_runtime.errors import QueueFullError, StoreError
-from edge_runtime.model import Event, Feed, Message, Overflow, QueueLimits, StoreLimits
+from edge_runtime.model import Event, Feed, Message
 from edge_runtime.store.store import Store
 from tests.faults import seeded
 from tests.faults.oracle import fingerprint

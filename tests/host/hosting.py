@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edge_runtime.app import App, Destination, Function, LinkSpec, Rule, Uplink
 from edge_runtime.clock import Clock, make_event
 from edge_runtime.host import Host
 from edge_runtime.host.verbs import Verbs
 from edge_runtime.links.memory import MemoryBroker, MemoryLink
-from edge_runtime.model import App, Function, LinkSpec, Rule, Uplink
 
 HANDLERS = '''
 import json, os
@@ -40,7 +40,7 @@ def function(folder: Path, handler: str = "echo", **more: Any) -> Function:  # n
     code = folder / "code"
     code.mkdir(exist_ok=True)
     (code / "app.py").write_text(HANDLERS, encoding="utf-8")
-    return replace(Function("f", code, f"app.{handler}", on_success="out/f"), **more)
+    return replace(Function("f", code, f"app.{handler}", on_success=Destination("out/f")), **more)
 
 
 def app(folder: Path, *functions: Function, **more: Any) -> App:  # noqa: ANN401 - fields of App

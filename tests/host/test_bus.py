@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.app import Overflow, QueueLimits, Rule
 from edge_runtime.clock import FakeClock, make_event
 from edge_runtime.errors import ConfigError, LimitError, QueueFullError
 from edge_runtime.host.bus import Bus, Watcher, feeds_of
-from edge_runtime.model import Event, Feed, Overflow, QueueLimits, Rule
+from edge_runtime.model import Event, Feed
 from edge_runtime.store.store import Store
 
 RULES = (

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from edge_runtime.app import App, Device, Overflow, QueueLimits, Rule
 from edge_runtime.clock import FakeClock, make_event
 from edge_runtime.errors import ConfigError, StoreError
 from edge_runtime.host.bus import Bus
 from edge_runtime.host.hardware import Actuator, Hardware, late_trigger
-from edge_runtime.model import App, Device, Emit, Event, Overflow, QueueLimits, Rule, Trigger
+from edge_runtime.model import Emit, Event, Trigger
 from edge_runtime.store.store import Store
 
 BUTTON = Device("button", "Button", {"pin": 17})

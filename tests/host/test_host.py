@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from edge_runtime import control
+from edge_runtime.app import App, Broker, Device, LinkSpec, Overflow, QueueLimits, Rule, Schedule
 from edge_runtime.clock import FakeClock
 from edge_runtime.errors import ConfigError, HostError, LimitError, QueueFullError
 from edge_runtime.host import Host
 from edge_runtime.links.memory import MemoryBroker, MemoryLink
-from edge_runtime.model import App, Broker, Device, LinkSpec, Overflow, QueueLimits, Rule, Schedule
 from edge_runtime.pure.cron import parse
 from tests.host.hosting import FREE, Pipes, app, function, site
 
@@ -238,7 +238,7 @@ async def test_a_full_queue_does_not_keep_away_what_empties_it(tmp_path: Path) -
 
 async def test_a_message_from_the_cloud_waits_for_room_and_holds_up_nothing(tmp_path: Path) -> None:
     pipes, clock = Pipes(tmp_path), FakeClock()
-    handler = function(tmp_path, "wait", environment=pipes.environment, timeout_s=60, on_success="")
+    handler = function(tmp_path, "wait", environment=pipes.environment, timeout_s=60, on_success=None)
     link = LinkSpec("memory", {}, replace(FREE, down=("in/#",)))
     one = app(tmp_path, handler, link=link, queues={"function/f": REJECT})
     async with site(one, tmp_path / "state", clock=clock) as it:

@@ -11,10 +11,10 @@ from typing import Any, cast
 import pytest
 
 from edge_runtime import control
+from edge_runtime.app import Device, Overflow, QueueLimits
 from edge_runtime.control import pack, unpack
 from edge_runtime.errors import ConfigError, LimitError, NotFoundError, QueueFullError
 from edge_runtime.links.memory import MemoryBroker
-from edge_runtime.model import Device, Overflow, QueueLimits
 from tests.host.hosting import app, function, site
 
 

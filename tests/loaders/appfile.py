@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.app import App
 from edge_runtime.errors import ConfigError
 from edge_runtime.loaders import edge_yaml
-from edge_runtime.model import App
 
 
 def load(folder: Path, text: str) -> App:

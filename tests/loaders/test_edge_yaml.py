@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.errors import ConfigError
-from edge_runtime.loaders import edge_yaml
-from edge_runtime.model import (
+from edge_runtime.app import (
     App,
     Broker,
+    Destination,
     Device,
     Function,
     LinkSpec,
@@ -22,6 +21,8 @@ from edge_runtime.model import (
     StoreLimits,
     Uplink,
 )
+from edge_runtime.errors import ConfigError
+from edge_runtime.loaders import edge_yaml
 from tests.loaders.appfile import load
 
 STATION = """\
@@ -90,7 +91,7 @@ def test_a_whole_file_becomes_an_app(folder: Path) -> None:
             folder / "irrigate",
             "app.handler",
             environment={"THRESHOLD": "0.30", "DEBUG": "true", "NAME": "x"},
-            on_success="dt/field-station-1/irrigate",
+            on_success=Destination("dt/field-station-1/irrigate"),
         ),
         Function(
             "report",
@@ -101,7 +102,7 @@ def test_a_whole_file_becomes_an_app(folder: Path) -> None:
             retries=5,
             retry_wait_s=1.0,
             idle_s=300.0,
-            on_failure="failed/report",
+            on_failure=Destination("failed/report", record=True),
         ),
     )
     assert app.schedules == (

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_runtime.app import Rule
 from edge_runtime.errors import LimitError
-from edge_runtime.model import Feed, Rule
+from edge_runtime.model import Feed
 from edge_runtime.pure.routing import Router
 from edge_runtime.pure.topics import matches
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
+from edge_runtime.app import QueueLimits, StoreLimits
 from edge_runtime.clock import Clock, FakeClock, make_event
-from edge_runtime.model import NO_HEADERS, Event, Feed, Message, QueueLimits, StoreLimits
+from edge_runtime.model import NO_HEADERS, Event, Feed, Message
 from edge_runtime.store import schema
 from edge_runtime.store.jobs import Change, Entry, Work
 from edge_runtime.store.writer import Page, Writer

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.app import Overflow, QueueLimits, StoreLimits
 from edge_runtime.errors import QueueFullError
-from edge_runtime.model import Overflow, QueueLimits, StoreLimits
 from edge_runtime.store import budget, schema
 from edge_runtime.store.jobs import Change
 from edge_runtime.store.writer import Writer

@@ -6,8 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import cast
 
+from edge_runtime.app import QueueLimits
 from edge_runtime.clock import FakeClock
-from edge_runtime.model import QueueLimits
 from edge_runtime.store.expiry import sweep
 from edge_runtime.store.jobs import Change
 from edge_runtime.store.writer import Writer

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.app import QueueLimits
 from edge_runtime.errors import HostError, NotFoundError, StoreError
-from edge_runtime.model import Feed, QueueLimits
+from edge_runtime.model import Feed
 from edge_runtime.store import inspect, schema
 from edge_runtime.store.jobs import Change
 from edge_runtime.store.writer import Writer

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.app import Overflow, QueueLimits
 from edge_runtime.clock import FakeClock
 from edge_runtime.errors import HostError, StoreError
-from edge_runtime.model import Feed, Overflow, QueueLimits
+from edge_runtime.model import Feed
 from edge_runtime.store import connection, schema
 from edge_runtime.store.connection import KeptLog
 from edge_runtime.store.jobs import Change, Work

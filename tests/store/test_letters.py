@@ -8,9 +8,10 @@ from typing import cast
 
 import pytest
 
+from edge_runtime.app import Overflow, QueueLimits
 from edge_runtime.clock import FakeClock
 from edge_runtime.errors import NotFoundError
-from edge_runtime.model import Feed, Message, Overflow, QueueLimits
+from edge_runtime.model import Feed, Message
 from edge_runtime.store import letters, schema
 from edge_runtime.store.expiry import sweep
 from edge_runtime.store.jobs import Change

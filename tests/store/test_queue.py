@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.app import Overflow, QueueLimits
 from edge_runtime.clock import Clock, FakeClock
 from edge_runtime.errors import StoreError
-from edge_runtime.model import Message, Overflow, QueueLimits
+from edge_runtime.model import Message
 from edge_runtime.store import letters
 from edge_runtime.store.store import Store
 from tests.store.kit import FREE, A, entry, inject, once, seqs, sqlite_error

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_runtime.model import Feed, Overflow, QueueLimits
+from edge_runtime.app import Overflow, QueueLimits
+from edge_runtime.model import Feed
 from edge_runtime.store import salvage, schema
 from edge_runtime.store.jobs import Change
 from tests.store.kit import Opened, accept, do, entry, event, open_writer, read_lane, rows

@@ -19,9 +19,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from edge_runtime.app import Overflow, QueueLimits, StoreLimits
 from edge_runtime.clock import Clock, FakeClock
 from edge_runtime.errors import HostError, NotFoundError, QueueFullError, StoreError
-from edge_runtime.model import Event, Feed, Message, Overflow, QueueLimits, StoreLimits
+from edge_runtime.model import Event, Feed, Message
 from edge_runtime.store import inspect, letters, schema
 from edge_runtime.store.expiry import sweep
 from edge_runtime.store.store import Store

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.app import Overflow, QueueLimits
 from edge_runtime.errors import NotFoundError, QueueFullError, StoreError
-from edge_runtime.model import Event, Feed, Message, Overflow, QueueLimits, Reason, Stamp
+from edge_runtime.model import Event, Feed, Message, Reason, Stamp
 from edge_runtime.store import schema
 from edge_runtime.store.jobs import Change, Job, Work
 from edge_runtime.store.writer import Writer

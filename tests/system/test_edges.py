@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.app import App, Device, LinkSpec, Rule, Uplink
 from edge_runtime.clock import SystemClock
 from edge_runtime.host import Host
 from edge_runtime.links.memory import MemoryBroker, MemoryLink
-from edge_runtime.model import App, Device, LinkSpec, Rule, Stamp, Uplink
+from edge_runtime.model import Stamp
 from edge_runtime.pure.hold import Holder
 from tests.system.rig import FULL
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.app import QueueLimits
 from edge_runtime.clock import FakeClock, make_event
-from edge_runtime.model import Event, Feed, QueueLimits
+from edge_runtime.model import Event, Feed
 from edge_runtime.store.store import Store
 from tests.system.oracle import CALLED, DIRECT, REPLIED, Delivery, Promises, Verdict, judge
 

@@ -17,9 +17,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from edge_runtime.app import Broker
 from edge_runtime.clock import SystemClock
 from edge_runtime.errors import ConfigError, LimitError, QueueFullError, StoreError
-from edge_runtime.model import Broker, Trigger
+from edge_runtime.model import Trigger
 from edge_runtime.standin.certs import make
 from edge_runtime.triggers._mqtt import Message
 from edge_runtime.triggers.mqtt import MqttTrigger

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from edge_runtime.app import Device
 from edge_runtime.clock import FakeClock
 from edge_runtime.devices import OpenDevice, close, open_devices
 from edge_runtime.devices.simulation import Simulated
 from edge_runtime.errors import QueueFullError, StoreError
-from edge_runtime.model import Device, Trigger
+from edge_runtime.model import Trigger
 from edge_runtime.triggers.sample import SampleTrigger
 from tests.triggers.recorder import Recorder, running
 

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from edge_runtime.app import Schedule
 from edge_runtime.clock import FakeClock
 from edge_runtime.errors import ConfigError, QueueFullError, StoreError
-from edge_runtime.model import Schedule, Trigger
+from edge_runtime.model import Trigger
 from edge_runtime.triggers.schedule import ScheduleTrigger
 from tests.triggers.recorder import Recorder, running
 

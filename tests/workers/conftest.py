@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from edge_runtime.model import Function, Result
+from edge_runtime.app import Function
+from edge_runtime.model import Result
 from edge_runtime.workers.pool import Pool, Status
 
 

@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from edge_runtime.app import Destination, Function, QueueLimits
 from edge_runtime.clock import FakeClock, make_event
-from edge_runtime.model import NO_HEADERS, Event, Feed, Function, QueueLimits, Result
+from edge_runtime.model import NO_HEADERS, Event, Feed, Result
 from edge_runtime.store.jobs import Entry
 from edge_runtime.store.store import Store
 from edge_runtime.workers.dispatch import Dispatcher
 
-F = Function("f", Path(), "app.handler", on_success="out/f", on_failure="failed/f")
+F = Function(
+    "f", Path(), "app.handler", on_success=Destination("out/f"), on_failure=Destination("failed/f", record=True)
+)
 FAILED = Result(b'{"errorMessage":"the soil is dry","errorType":"ValueError"}', "ValueError")
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from edge_runtime.app import Destination, Overflow, QueueLimits
 from edge_runtime.errors import HostError, LimitError, QueueFullError, StoreError
-from edge_runtime.model import Overflow, QueueLimits, Result
+from edge_runtime.model import Result
 from edge_runtime.store import schema
 from tests.workers.dispatching import FAILED, Change, F, Handler, site
 
@@ -30,7 +31,7 @@ async def test_the_event_leaves_and_the_reply_enters_in_one_transaction(tmp_path
 
 @pytest.mark.parametrize(("reply", "topic"), [(b"null", "out/f"), (b"", "out/f"), (b'{"ok":true}', "")])
 async def test_no_reply_is_no_event(tmp_path: Path, reply: bytes, topic: str) -> None:
-    async with site(tmp_path, replace(F, on_success=topic)) as it:
+    async with site(tmp_path, replace(F, on_success=Destination(topic) if topic else None)) as it:
         it.handler.answer = Result(reply)
         await it.emit(b"1")
         await it.settled(1)
@@ -132,7 +133,7 @@ def _letter(writer: Any) -> tuple[str, bytes, int, str]:  # noqa: ANN401 - the s
 
 @pytest.mark.parametrize("error", ["Runtime.UnmarshalError", "RequestEntityTooLarge"])
 async def test_a_hopeless_event_is_given_up_at_once(tmp_path: Path, error: str) -> None:
-    async with site(tmp_path, replace(F, on_failure="")) as it:
+    async with site(tmp_path, replace(F, on_failure=None)) as it:
         it.handler.answer = Result(b"not even JSON", error)
         await it.emit(b"{")
         await it.letters(1)
@@ -152,7 +153,7 @@ async def test_a_record_too_large_for_its_target_goes_without_the_payloads(tmp_p
 
 
 async def test_a_reply_that_can_never_be_emitted_makes_the_event_a_dead_letter(tmp_path: Path) -> None:
-    async with site(tmp_path, replace(F, on_failure="")) as it:
+    async with site(tmp_path, replace(F, on_failure=None)) as it:
         it.topics["out/f"] = LimitError("the payload has 2000 bytes")
         it.handler.answer = Result(b"1" * 2000)
         await it.emit(b"1")

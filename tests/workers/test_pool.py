@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.app import Function
 from edge_runtime.errors import ConfigError, HostError, NotFoundError
-from edge_runtime.model import Function
 from edge_runtime.workers.inside.frames import LIMIT
 from edge_runtime.workers.pool import Pool
 from tests.workers.conftest import COUNT, GATE, Hire, Log, call, exists, status, until, value

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 HOST = """
 import asyncio, sys
 from pathlib import Path
-from edge_runtime.model import Function
+from edge_runtime.app import Function
 from edge_runtime.workers.pool import Pool
 
 async def main(folder):

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from edge_runtime.model import Function, Result
+from edge_runtime.app import Function
+from edge_runtime.model import Result
 from edge_runtime.workers.pool import Pool
 from tests.workers.conftest import Hire
 
