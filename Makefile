@@ -65,7 +65,7 @@ format: setup-dev
 	$(BIN)/ruff format .
 
 torture: system setup-dev
-	EDGE_TORTURE=full $(BIN)/python -m pytest tests/faults -s --timeout 0
+	EDGE_TORTURE=full $(BIN)/python -m pytest tests/faults tests/system -s --timeout 0
 
 bench: system setup-dev
 	$(BIN)/python -m tests.benchmarks

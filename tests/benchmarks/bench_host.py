@@ -75,15 +75,16 @@ def start(app: Path, state: Path) -> tuple[subprocess.Popen[bytes], float]:
             return process, time.perf_counter() - begin
 
 
-def starts(app: Path, state: Path) -> float:
-    """Return the median seconds of a start; the first one, which validates the app file, is left out."""
-    times = []
+def starts(app: Path, *states: Path) -> list[float]:
+    """Return the median seconds of a start on each state, in turn; the first, which checks the app file, is left out."""
+    times: list[list[float]] = [[] for _ in states]
     for _ in range(STARTS + 1):
-        process, seconds = start(app, state)
-        times.append(seconds)
-        process.terminate()
-        process.wait()
-    return statistics.median(times[1:])
+        for state, row in zip(states, times, strict=True):
+            process, seconds = start(app, state)
+            row.append(seconds)
+            process.terminate()
+            process.wait()
+    return [statistics.median(row[1:]) for row in times]
 
 
 def interpreter() -> float:
@@ -128,7 +129,7 @@ def main() -> None:
         empty, full = folder / "empty", folder / "full"
         floor = interpreter()
         fill(full, BACKLOG)
-        start_empty, start_full = starts(app, empty), starts(app, full)
+        start_empty, start_full = starts(app, empty, full)
         memory = asyncio.run(_with_link(app, full))
         figure(
             "host_start", start_empty * 1000, "ms", reference="the goal of 250 ms", reference_value=250.0,
