@@ -72,8 +72,8 @@ AGE = 5
 """Where `meta` holds the age."""
 INSERT = "INSERT INTO message VALUES "
 SELECT = "SELECT * FROM message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?"
-SIZE = "length(topic) + length(payload) + length(meta)"
-"""SQL for `size_of`, less ROW_OVERHEAD."""
+SIZE = "coalesce(length(topic) + length(payload) + length(meta), 0)"
+"""SQL for `size_of`, less ROW_OVERHEAD. A flipped bit can make a column NULL, whatever the table says."""
 
 Row = tuple[int, str, bytes, str, int]
 """A row of table `message`, in the order of its columns."""

@@ -112,7 +112,9 @@ def damaged(state: Path, said: Said, mutate: Mutation, trials: int, *, seed: int
         shutil.copytree(state, folder / "sound")
         sound = judge(copy.deepcopy(said), folder / "sound", QUEUES)
         outcome.broken += sound.broken
-        outcome.lost -= sound.lost * trials  # dropped and counted before
+        said = copy.deepcopy(said)
+        for key in sound.gone:  # dropped and counted before; damage may take the counts themselves
+            del said.accepted[key]
         for number in range(trials):
             copied = folder / str(number)
             shutil.copytree(state, copied)

@@ -94,6 +94,8 @@ class Verdict:
     """Promises that were not kept. Empty is good."""
     waiting: int = 0
     dead: int = 0
+    gone: set[tuple[str, int]] = field(default_factory=set)
+    """The messages that `lost` counts."""
     lost: int = 0
     """Accepted, not delivered and not there: all of them counted as dropped, unless `broken` says other."""
     ghosts: int = 0
@@ -232,6 +234,7 @@ def _account(
         if (name, seq) not in present and (name, seq) not in said.delivered:
             lost[name] += 1
             verdict.lost += 1
+            verdict.gone.add((name, seq))
             if lost[name] > _dropped(writer.targets.get(name), writer, damage=damage):
                 verdict.broken.append(
                     f"number {seq} of {name} was accepted and is gone, and nobody counted it: {event_id}"

@@ -480,3 +480,20 @@ def test_too_many_targets_are_refused(tmp_path: Path) -> None:
         writer.by_id[4095] = writer.targets["a"]
         with pytest.raises(StoreError, match="'b' cannot have a queue"):
             work(writer, lambda w: w.add_target("b"))
+
+
+def test_a_column_that_a_flipped_bit_made_null_stops_nothing(tmp_path: Path) -> None:
+    topic = "a topic of its own"
+    with Opened(tmp_path / "state") as writer:
+        accept(writer, entry(b"1", topic=topic), entry(b"2"), entry(b"3"))
+        writer.checkpoint()
+        path = crash(tmp_path / "state", tmp_path / "crashed") / "queue.db"
+    path.with_name("queue.db-wal").unlink()
+    data = bytearray(path.read_bytes())
+    place = data.index(topic.encode())
+    kind = data.rindex(bytes([2 * len(topic) + 13]), 0, place)  # the type of the topic in the head of the record
+    data[kind] = 0
+    path.write_bytes(data)
+    with Opened(tmp_path / "crashed") as writer:
+        assert writer.targets["a"].produced == 3
+        assert sorted(seqs(read_lane(writer))) == [2, 3]
