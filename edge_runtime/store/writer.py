@@ -33,6 +33,7 @@ _CHUNKS = (64, 16, 4, 1)
 _VALUES = f"({','.join('?' * schema.COLUMNS)})"
 _INSERTS = {n: schema.INSERT + ",".join([_VALUES] * n) for n in _CHUNKS}
 _NEXT = "SELECT * FROM message WHERE id >= ? ORDER BY id LIMIT ?"
+_COUNT = "SELECT count(*) FROM message WHERE id BETWEEN ? AND ?"
 _PAGE_BYTES = 1 << 20
 _DELETE = "DELETE FROM message WHERE id BETWEEN ? AND ?"
 _DELETE_SIZED = f"{_DELETE} RETURNING {schema.SIZE}"
@@ -408,9 +409,11 @@ class Writer(Keeper):
         damaged: list[int] = []
         size, upto, more = 0, after, False
         # The row after the lane's last is looked at too: a row that strayed, by a flipped bit in its id, hides others.
+        before = first - 1
         for row in self.db.execute(_NEXT, (first, limit + 1)):
-            if row[0] < first:
+            if row[0] <= before:  # a page of the file in the place of another one
                 raise connection.DamagedError(f"row {row[0]} is not where it should be")
+            before = row[0]
             if row[0] > last:
                 if not schema.is_intact(row):
                     self.examine()
@@ -441,9 +444,9 @@ class Writer(Keeper):
         """Count what waits when the end of a lane was reached, if it is little: nothing may hide behind damage."""
         if counters.queued > _RECOUNT:
             return
-        span = schema.lane_range(counters.id, 0)[0], schema.lane_range(counters.id, schema.LANES - 1)[1]
-        (count,) = self.db.execute("SELECT count(*) FROM message WHERE id BETWEEN ? AND ?", span).fetchone()
-        if count != counters.queued:
+        # Lane by lane: a page in the place of another one holds as many rows, and ends the lane in which it is.
+        spans = [schema.lane_range(counters.id, lane) for lane in range(schema.LANES)]
+        if sum(self.db.execute(_COUNT, span).fetchone()[0] for span in spans) != counters.queued:
             self.examine()
 
     def set_aside(self, name: str, row_ids: Iterable[int]) -> None:

@@ -114,7 +114,8 @@ def need_small_disk() -> None:
 def listen(marks: Path) -> Said:
     """Return what a subject said."""
     said = Said()
-    said.listen(marks.read_text(encoding="utf-8") if marks.exists() else "")
+    text = marks.read_text(encoding="utf-8") if marks.exists() else ""
+    said.listen(text[: text.rfind("\n") + 1])  # what a kill tore was not said
     return said
 
 
