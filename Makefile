@@ -34,10 +34,10 @@ $(BIN)/.dev: $(BIN)/edge pyproject.toml
 
 setup-dev: $(BIN)/.dev
 
-# Real peers for the tests: a broker, a compiler for the fault injector, openssl for certificates.
+# Real peers for the tests: a broker, a compiler for the fault injector, openssl for certificates, Node for its handlers.
 # Where apt is not to be had, the tests that need them skip and say so.
 system:
-	@missing=; for pair in mosquitto:mosquitto gcc:gcc openssl:openssl; do \
+	@missing=; for pair in mosquitto:mosquitto gcc:gcc openssl:openssl node:nodejs; do \
 	  PATH="$$PATH:/usr/sbin" command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair##*:}"; done; \
 	if [ -n "$$missing" ]; then \
 	  if command -v apt-get >/dev/null && { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then \

@@ -90,11 +90,12 @@ class Schedule:
 class Batch:
     """How events of a queue are put together for one invocation, as an SQS event source does.
 
-    Up to `size` are gathered for at most `window_s`. With `report_failures` a reply names those that failed in
-    `batchItemFailures`, and only they come again. Source: "Using Lambda with Amazon SQS", partial batch responses.
+    Up to `size` are gathered for at most `window_s` and handed over as SQS `Records`. With `report_failures` a reply
+    names those that failed in `batchItemFailures`, and only they come again. Source: AWS Lambda developer guide,
+    "Using Lambda with Amazon SQS".
     """
 
-    size: int = 1
+    size: int = 10
     window_s: float = 0.0
     report_failures: bool = False
 
@@ -146,11 +147,12 @@ class Function:
     retries: int = 2
     retry_wait_s: float = 60.0
     max_age_s: float = 21_600.0
-    """An event that is older than this in running time is given up before it is tried again (AWS: 6 h)."""
+    """An event that is older than this in running time is given up before it is tried again (AWS: 6 h). 0: never."""
     idle_s: float = 60.0
     on_success: Destination | None = None
     on_failure: Destination | None = None
-    batch: Batch = field(default_factory=Batch)
+    batch: Batch | None = None
+    """None: each event is an invocation of its own, and its payload is what the handler gets."""
     payload_bytes: int = 1 << 20
     """The greatest payload of an asynchronous invocation (AWS: 1 MB, and 256 KB before)."""
     binary: bool = False
@@ -220,3 +222,7 @@ class App:
     limits: StoreLimits = field(default_factory=StoreLimits)
     queues: Mapping[str, QueueLimits] = field(default_factory=dict)
     """Bounds by target name; the key `""` holds for every other target."""
+    files: tuple[Path, ...] = ()
+    """Other files than its own that it was read from: when one changes, it is to be read again."""
+    notes: tuple[str, ...] = ()
+    """What was declared and is not done as declared; the host says so when it starts."""

@@ -8,6 +8,7 @@
     ├── StoreError (OSError)                the disk or the database failed; nothing was accepted
     ├── HostError (ConnectionError)         the running host cannot be reached, or there is one already
     ├── FunctionError (RuntimeError)        a handler failed
+    ├── DeniedError (PermissionError)       a function did what the app does not allow it
     └── LinkError (ConnectionError)         the broker cannot be reached: try again later
         └── RefusedError (PermissionError)  the broker refused for good: do not try again
 
@@ -56,6 +57,10 @@ class FunctionError(EdgeError, RuntimeError):
     def __init__(self, message: str, *, kind: str = "Unhandled", hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.kind = kind
+
+
+class DeniedError(EdgeError, PermissionError):
+    """A function used a topic, a function or a device that `allow` in the app does not name. Nothing was done."""
 
 
 class LinkError(EdgeError, ConnectionError):

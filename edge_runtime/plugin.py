@@ -1,8 +1,8 @@
 """Find a plug-in by name: the file name is the name in the configuration.
 
-A built-in kind (`links`, `triggers`, `loaders`, ...) is a package of `edge_runtime`; `hardware` and `deploy` are
-top-level folders. Those two names are too common to trust an import of them: they are loaded by path, from the
-user's folder first, then from the checkout, then from what the wheel carries, and never from site-packages.
+A built-in kind (`links`, `triggers`, `pure.events.samples`, ...) is a package of `edge_runtime`; `hardware` and
+`deploy` are top-level folders. Those two names are too common to trust an import of them: they are loaded by path,
+from the user's folder first, then from the checkout, then from what the wheel carries, and never from site-packages.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def names(kind: str, extra: Path | None = None) -> list[str]:
     if kind in _FOLDERS:
         found = {p.stem for folder in folders(kind, extra) for p in folder.glob("*.py")}
     else:
-        found = {m.name for m in pkgutil.iter_modules([str(_PACKAGE / kind)])}
+        found = {m.name for m in pkgutil.iter_modules([str(_PACKAGE.joinpath(*kind.split(".")))])}
     return sorted(n for n in found if not n.startswith("_"))
 
 

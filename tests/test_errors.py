@@ -29,6 +29,7 @@ def test_every_error_keeps_its_words_and_its_hint(kind: type[EdgeError]) -> None
         ("StoreError", OSError),
         ("HostError", ConnectionError),
         ("FunctionError", RuntimeError),
+        ("DeniedError", PermissionError),
         ("LinkError", ConnectionError),
         ("RefusedError", PermissionError),
     ],
@@ -38,7 +39,7 @@ def test_every_error_is_also_the_builtin_that_one_would_catch(name: str, builtin
 
 
 def test_the_list_above_is_whole() -> None:
-    assert len(CLASSES) == 10
+    assert len(CLASSES) == 11
 
 
 def test_every_error_is_in_the_tree_that_the_module_draws() -> None:

@@ -121,7 +121,7 @@ def test_mistakes_come_through_word_for_word_and_are_not_kept(path: Path, tmp_pa
         "edge.yaml:1: thing: 'a b' is no name of a thing; allowed: 1 to 128 letters, digits, : - and _",
         (
             "edge.yaml:2: queues: unknown key; did you mean 'queue'? "
-            "allowed: thing, devices, functions, link, queue, brokers"
+            "allowed: thing, strict, devices, functions, link, queue, brokers"
         ),
     ]
     assert not (tmp_path / "state").exists()
@@ -200,3 +200,16 @@ def test_what_is_no_app_is_refused(place: tuple[str | int, ...], value: object) 
     part[place[-1]] = value
     with pytest.raises(ValueError, match=r"."):
         from_json(data)
+
+
+def test_a_change_of_another_file_that_it_names_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("def handler(event, context): ...\n")
+    other = tmp_path / "lambda.json"
+    other.write_text('{"handler": "app.handler", "timeoutInSeconds": 3}')
+    path = tmp_path / "edge.yaml"
+    path.write_text("thing: station\nfunctions: {f: {greengrass: lambda.json}}\n")
+    assert load_app(path, tmp_path / "state").functions[0].timeout_s == 3
+    mark(tmp_path / "state" / CACHE)
+    assert load_app(path, tmp_path / "state").thing == "kept"
+    other.write_text('{"handler": "app.handler", "timeoutInSeconds": 5}')
+    assert load_app(path, tmp_path / "state").functions[0].timeout_s == 5

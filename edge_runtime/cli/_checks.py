@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -47,6 +47,7 @@ def everything(path: Path, state: Path) -> Iterator[Finding]:
     yield from database(state)
     yield host(state)
     yield clock()
+    yield from isolation(os.environ)
     yield from buses(Path("/dev"))
     app = None
     try:
@@ -135,6 +136,24 @@ def clock() -> Finding:
         "not synchronized: time stamps may be wrong, and TLS fails when it is far off",
         "sudo timedatectl set-ntp true",
     )
+
+
+def isolation(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Check what would keep functions apart from each other and from the device."""
+    from edge_runtime.workers.isolation import probe, wanted  # noqa: PLC0415 - only doctor needs it
+
+    try:
+        found = probe(wanted(environment).level)
+    except ConfigError as error:
+        yield Finding("isolation", "fail", str(error), error.hint)
+        return
+    except OSError as error:
+        yield Finding("isolation", "fail", f"workers cannot be started: {error}", "python3 -m venv --clear, reinstall")
+        return
+    missing = [layer for layer in found.layers if not layer.active]
+    yield Finding("isolation", "ok", f"{found.level}: {', '.join(one.name for one in found.layers if one.active)}")
+    for layer in missing:
+        yield Finding("isolation", "warn", f"{layer.name} is missing: {layer.note}", layer.fix)
 
 
 def buses(dev: Path) -> Iterator[Finding]:

@@ -1,8 +1,7 @@
-"""`edge publish`, `edge tail`, `edge invoke`: events and calls by hand."""
+"""`edge publish`, `edge tail`: events by hand."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from edge_runtime.cli._common import (
     state_option,
     when,
 )
-from edge_runtime.errors import ConfigError, FunctionError
 
 
 @click.command()
@@ -63,31 +61,3 @@ def _line(item: Mapping[str, Any], payload: bytes) -> str:
     targets = ",".join(item.get("targets") or ()) or "nobody"
     head = f"{when(item['time'])}  {clean(item['topic'])}  {clean(item['source'])} > {clean(targets)}"
     return f"{head}  {payload_text(payload)}"
-
-
-@click.command()
-@click.argument("name")
-@click.option("--event", metavar="FILE|-", help="The event, a JSON file; - reads it from the standard input.")
-@state_option
-@json_option
-def invoke(name: str, event: str | None, state: Path, *, as_json: bool) -> None:
-    """Call the function NAME on the running host, and print its reply.
-
-    The log of the handler goes to the standard error. Without --event the event is {}. The exit status is 1 when the
-    handler failed. With --json the reply, the log and the times are one object.
-    """
-    data = b"{}" if event is None else read_input(event)
-    try:
-        json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"the event is no JSON: {error}") from error
-    answer = control.call(state, "invoke", name=name, payload=control.pack(data))
-    payload = control.unpack(answer.pop("payload"))
-    if as_json:
-        say_json({**answer, **payload_json(payload)})
-    else:
-        for line in str(answer.get("log", "")).splitlines():
-            click.echo("\t".join(clean(part) for part in line.split("\t")), err=True)
-        click.echo(payload)
-    if answer.get("error"):
-        raise FunctionError(f"function {name!r} failed: {answer['error']}", kind=str(answer["error"]))

@@ -24,7 +24,6 @@ from edge_runtime.cli._common import (
     table,
 )
 from edge_runtime.errors import ConfigError, EdgeError
-from edge_runtime.store import inspect
 
 _EVERYTHING = sys.maxsize
 
@@ -42,6 +41,8 @@ def queue() -> None:
 @json_option
 def ls(state: Path, *, as_json: bool) -> None:
     """List the queues with what waits in them, and their dead letters."""
+    from edge_runtime.store import inspect  # noqa: PLC0415 - the help of these verbs does not need the store
+
     rows = [{"target": row.target, "queued": row.queued, "dead": row.dead} for row in inspect.ledger(state / DATABASE)]
     if as_json:
         say_json(rows)
@@ -58,6 +59,8 @@ def ls(state: Path, *, as_json: bool) -> None:
 @json_option
 def show(target: str, state: Path, *, dead: bool, after: int, limit: int, as_json: bool) -> None:
     """Show the messages of TARGET, in order."""
+    from edge_runtime.store import inspect  # noqa: PLC0415 - same
+
     path = state / DATABASE
     rows = list(inspect.messages(path, target, dead=dead, after=after, limit=limit))
     if as_json:
@@ -79,6 +82,8 @@ def show(target: str, state: Path, *, dead: bool, after: int, limit: int, as_jso
 @state_option
 def export(target: str, state: Path, output: Path | None, *, dead: bool) -> None:
     """Write all messages of TARGET, one JSON object a line. They stay in the queue."""
+    from edge_runtime.store import inspect  # noqa: PLC0415 - same
+
     path = state / DATABASE
     lines = (json.dumps(_as_json(row)) for row in inspect.messages(path, target, dead=dead, limit=_EVERYTHING))
     if output is None:
@@ -105,6 +110,8 @@ def replay(target: str, seqs: tuple[int, ...], state: Path, *, everything: bool)
     """Put dead letters of TARGET back into its queue: those with the numbers SEQ, or all."""
     if bool(seqs) == everything:
         raise click.UsageError("say which dead letters: sequence numbers, or --all")
+    from edge_runtime.store import inspect  # noqa: PLC0415 - same
+
     path = state / DATABASE
     args: dict[str, Any] = {"all": True} if everything else {"ids": list(seqs)}
     if control.is_running(state):
@@ -121,6 +128,8 @@ def replay(target: str, seqs: tuple[int, ...], state: Path, *, everything: bool)
 @state_option
 def purge(target: str, state: Path, *, dead: bool, yes: bool) -> None:
     """Drop what waits for TARGET, or its dead letters. They are counted, and cannot be had back."""
+    from edge_runtime.store import inspect  # noqa: PLC0415 - same
+
     path = state / DATABASE
     what = "dead letters of" if dead else "messages that wait for"
     if not yes:

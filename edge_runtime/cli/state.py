@@ -40,6 +40,8 @@ def status(state: Path, *, as_json: bool) -> None:
     say(f"store   {_store(answer['store'])}")
     for note in answer["store"].get("notes", ()):
         say(f"        {clean(note)}")
+    if answer.get("isolation"):
+        say(f"kept    {_isolation(answer['isolation'])}")
     for part in ("functions", "queues", "devices"):
         rows = answer.get(part)
         if rows:
@@ -64,6 +66,12 @@ def _link(link: Mapping[str, Any] | None) -> str:
 def _store(store: Mapping[str, Any]) -> str:
     limit = f" of {size(store['limit'])}" if store.get("limit") else ""
     return f"{size(store['bytes'])}{limit}, log {size(store['wal_bytes'])}"
+
+
+def _isolation(found: Mapping[str, Any]) -> str:
+    missing = [clean(layer["name"]) for layer in found["layers"] if not layer["active"]]
+    text = f"functions apart: {clean(found['level'])}"
+    return f"{text}; missing: {', '.join(missing)}, see edge doctor" if missing else text
 
 
 def _rows(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -16,11 +16,14 @@ What a host answers:
     verb          takes                    gives
     publish       topic, payload (b64)     done {id, targets}, when the event is safe on disk
     invoke        name, payload (b64)      done {payload (b64), error, log, duration_ms, init_ms, peak_kb}
+                  and perhaps topic        (for its context)
     tail          filter                   items {topic, payload (b64), source, time, id, targets, missed}, for ever
+    endpoint                               done {variables}, which lead an AWS SDK to the host
     status                                 done {thing, uptime_s, clock, link {driver, state, since_s, inflight,
-                                           last_error}, store {bytes, limit, wal_bytes}, functions [...],
-                                           queues [...], devices [...], parts [{name, state, restarts,
-                                           last_error}]}
+                                           last_error}, store {bytes, limit, wal_bytes}, isolation {level,
+                                           layers [{name, active, note, fix}]} or null at first,
+                                           functions [...], queues [...], devices [...], parts [{name, state,
+                                           restarts, last_error}]}
     ledger                                 done {rows [...]}
     devices                                done {devices [...]}
     queue.replay  target, ids or all       done {replayed, left}

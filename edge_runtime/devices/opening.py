@@ -26,6 +26,8 @@ class OpenDevice:
     device: Any
     """The object of the driver: of a gpiozero class, or of a class in a `hardware` folder."""
     simulated: bool
+    """Whether its values are made up. A device without pins, such as LoadAverage, is real also in a simulation, until
+    somebody sets its value."""
     pin: str
     """Where it is wired: `GPIO17`, `GPIO5,GPIO6`, `SPI0.0 channel 3`, or empty."""
     converter: Any = None
@@ -86,8 +88,9 @@ class Opener:
         before = len(self._mock.converters)
         device = simulation.make(cls, self._mock, call.args, call.kwargs)
         converter = self._mock.converters[-1] if len(self._mock.converters) > before else None
+        made_up = not (isinstance(device, simulation.Settable) and device.is_real)
         return OpenDevice(
-            spec.name, spec, device, simulated=True, pin=_pin_text(spec, device), converter=converter, driver=cls
+            spec.name, spec, device, simulated=made_up, pin=_pin_text(spec, device), converter=converter, driver=cls
         )
 
     def _factory(self, cls: Any) -> Any:  # noqa: ANN401 - objects without types

@@ -124,6 +124,11 @@ class Settable(InternalDevice):  # type: ignore[misc]  # gpiozero ships no types
         self._fire_events(self.pin_factory.ticks(), self.is_active)
 
     @property
+    def is_real(self) -> bool:
+        """Whether it shows a real device, and nobody has set a value."""
+        return self._real is not None and self._simulated_value is None
+
+    @property
     def value(self) -> Any:  # noqa: ANN401 - any driver's value
         """What was set, or what the real device says."""
         if self._simulated_value is not None:
@@ -180,10 +185,11 @@ class Simulated:
         opened = self._devices.get(name)
         if opened is None:
             raise NotFoundError(f"there is no device {name!r}{plugin.nearest(name, self._devices)}")
-        if not opened.simulated:
+        if not opened.simulated and not isinstance(opened.device, Settable):
             raise ConfigError(f"device {name!r} is real: its value cannot be set", hint="start with --simulate")
         try:
             _play(opened, value)
+            opened.simulated = True
         except (TypeError, ValueError) as error:
             raise ConfigError(f"device {name!r} ({opened.spec.driver}) cannot measure {value!r}: {error}") from error
 

@@ -7,9 +7,10 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 
-from edge_runtime.app import Rule
+from edge_runtime.app import Function, Rule
 from edge_runtime.errors import ConfigError, LimitError
 from edge_runtime.model import NO_HEADERS, Event, Feed
+from edge_runtime.pure.permissions import invoke_topic
 from edge_runtime.pure.quotas import check_publish
 from edge_runtime.pure.routing import Router
 from edge_runtime.pure.topics import check_filter, check_topic, matches
@@ -20,6 +21,7 @@ UPLINK = "uplink"
 FROM_CLOUD = "link"
 _MOST_WATCHED = 1000
 _MOST_WATCHED_BYTES = 4 << 20
+_NONE: Mapping[str, int] = {}
 _META_BYTES = 160
 """What a message takes in a queue beside topic and payload, about."""
 _SOURCE = re.compile(r"[A-Za-z0-9_:./-]+")
@@ -66,10 +68,14 @@ class Watcher:
 class Bus:
     """Routes events into the store. `emit` is `model.Emit`."""
 
-    def __init__(self, store: Store, rules: Sequence[Rule], *, aws_quotas: bool) -> None:
+    def __init__(
+        self, store: Store, rules: Sequence[Rule], *, aws_quotas: bool, payloads: Mapping[str, int] = _NONE
+    ) -> None:
+        """`payloads` bounds the bytes of a payload by its topic; see `payload_bounds`."""
         self._store = store
         self._router = Router(rules)
         self._aws_quotas = aws_quotas
+        self._payloads = payloads
         self._watchers: set[Watcher] = set()
         self._bounds = {c.name: c.limits.limit_bytes for c in store.ledger if c.limits.limit_bytes > 0}
 
@@ -83,6 +89,11 @@ class Bus:
             feeds = tuple(feed for feed in feeds if feed.target != UPLINK)  # what came down does not go up again
         elif self._aws_quotas and any(feed.target == UPLINK for feed in feeds):
             check_publish(event.topic, len(event.payload))
+        if (most := self._payloads.get(event.topic)) is not None and len(event.payload) > most:
+            raise LimitError(
+                f"an invocation on topic {event.topic!r} has {len(event.payload)} bytes; its function takes {most}",
+                hint="send less at a time, or raise the function's payload",
+            )
         if self._bounds:
             for feed in feeds:
                 self._check_bound(event, feed.target)
@@ -138,6 +149,16 @@ class Bus:
 
 async def _nothing() -> None:
     """Be the awaitable of an event that feeds nobody."""
+
+
+def function_rules(functions: Sequence[Function]) -> tuple[Rule, ...]:
+    """Return the rules that every app has: an event on `function/<name>/invoke` is an invocation of that function."""
+    return tuple(Rule(invoke_topic(one.name), (f"function/{one.name}",)) for one in functions)
+
+
+def payload_bounds(functions: Sequence[Function]) -> dict[str, int]:
+    """Return how many bytes an invocation of each function may have, by its topic."""
+    return {invoke_topic(one.name): one.payload_bytes for one in functions}
 
 
 def feeds_of(rules: Sequence[Rule]) -> set[str]:

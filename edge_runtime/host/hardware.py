@@ -23,6 +23,7 @@ from edge_runtime.host.bus import Bus
 from edge_runtime.model import Event, Message, Trigger
 from edge_runtime.pure.backoff import Backoff
 from edge_runtime.pure.events.device import DeviceEvents, Moment
+from edge_runtime.pure.permissions import DEPTH
 from edge_runtime.store.store import Store
 
 if TYPE_CHECKING:
@@ -242,6 +243,8 @@ class Actuator:
             payload = self._events.build("set", value, moment, previous=self._value)
         self._value = value
         headers = {"edge-cause": message.event.id, "edge-asked-by": message.event.source}
+        if DEPTH in message.event.headers:  # a function that obeys a device that it commands goes round in circles
+            headers[DEPTH] = message.event.headers[DEPTH]
         return Event(self._topic, payload, self._topic, stamp, moment.id, headers)
 
     async def _settle(self, message: Message, said: Event | None, failure: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -22,14 +23,16 @@ from edge_runtime.control.server import Server, serve
 from edge_runtime.control.wire import SOCKET
 from edge_runtime.errors import EdgeError, HostError, QueueFullError, StoreError
 from edge_runtime.host._late_link import LateLink
-from edge_runtime.host.bus import FROM_CLOUD, Bus, feeds_of
+from edge_runtime.host.bus import FROM_CLOUD, Bus, feeds_of, function_rules, payload_bounds
 from edge_runtime.host.hardware import Hardware, late_trigger
+from edge_runtime.host.services import Services
 from edge_runtime.host.supervise import Part, supervise
 from edge_runtime.host.verbs import Verbs
 from edge_runtime.model import Link, Trigger
 from edge_runtime.pure.backoff import Backoff
 from edge_runtime.store.store import Store
 from edge_runtime.workers.dispatch import Dispatcher
+from edge_runtime.workers.isolation import wanted
 from edge_runtime.workers.pool import Pool
 
 _log = logging.getLogger(__name__)
@@ -42,9 +45,16 @@ class Host:
     """One app, running. `start`, then `stop`; what was accepted in between is delivered or on disk."""
 
     def __init__(
-        self, app: App, state: Path, *, clock: Clock | None = None, simulate: bool = False, link: Link | None = None
+        self,
+        app: App,
+        state: Path,
+        *,
+        clock: Clock | None = None,
+        simulate: bool = False,
+        link: Link | None = None,
+        watch: Path | None = None,
     ) -> None:
-        """`link` replaces the one that the app declares, for tests."""
+        """`link` replaces the one that the app declares, for tests. `watch` is the app file: reload on a save."""
         self.app = app
         self.state = state
         self.clock: Clock = clock or SystemClock()
@@ -58,7 +68,9 @@ class Host:
         self.store: Store
         self.bus: Bus
         self.pool: Pool
+        self.services: Services
         self._link = link
+        self._watch = watch
         self._server: Server | None = None
         self._dispatchers: list[Dispatcher] = []
         self._sources: list[asyncio.Task[None]] = []
@@ -80,17 +92,28 @@ class Host:
 
     async def _start(self) -> None:
         app, link = self.app, self.app.link
-        rules = (*app.rules, *(link.uplink.up if link else ()))
+        for note in app.notes:
+            _log.warning("%s", note)
+        rules = (*app.rules, *function_rules(app.functions), *(link.uplink.up if link else ()))
         targets = sorted(feeds_of(rules) | ({UPLINK} if link else set()))
         queues = {name: app.queues.get(name, app.queues.get("", QueueLimits())) for name in ("", *targets)}
         self.store = await Store.open(self.state, queues, clock=self.clock, limits=app.limits)
         self._closing.push_async_callback(self.store.close)
         self._closing.push_async_callback(self.hardware.close)
-        self.bus = Bus(self.store, rules, aws_quotas=bool(link and link.uplink.aws_quotas))
+        aws_quotas = bool(link and link.uplink.aws_quotas)
+        self.bus = Bus(self.store, rules, aws_quotas=aws_quotas, payloads=payload_bounds(app.functions))
+        self.services = Services(app.functions, self.bus.emit, self.clock, self.state)
         self.pool = Pool(
-            {f.name: f for f in app.functions}, thing=app.thing, scratch=self.state / "workers", log=_log_function
+            {f.name: f for f in app.functions},
+            thing=app.thing,
+            scratch=self.state / "workers",
+            log=_log_function,
+            services=self.services.variables,
+            isolation=wanted(os.environ, (self.state,)),
         )
+        self._closing.push_async_callback(self.services.close)
         self._closing.push_async_callback(self.pool.close)
+        self.services.open(self.pool)
         # Neither is worth failing for: the parts try again, and tell why if that fails too.
         with contextlib.suppress(HostError):
             await self._listen()
@@ -134,6 +157,14 @@ class Host:
         if self.app.devices:
             opening = partial(self.hardware.run, self.store, self.bus, self._begin)
             self._begin("devices", opening, source=True)
+
+        if self._watch is not None:
+            self._begin("watch", partial(self._reload, self._watch), source=True)
+
+    async def _reload(self, path: Path) -> None:
+        from edge_runtime.host.watch import Reloader  # noqa: PLC0415 - only while somebody develops
+
+        await Reloader(self.app, path, self.state, self.pool).run()
 
     def _schedule(self) -> Trigger:
         module = plugin.load("triggers", "schedule")

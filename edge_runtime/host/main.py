@@ -18,8 +18,10 @@ _log = logging.getLogger(__name__)
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
-def run(app_path: Path, state: Path, *, simulate: bool = False) -> int:
+def run(app_path: Path, state: Path, *, simulate: bool = False, watch: bool = False) -> int:
     """Run the app until SIGTERM, SIGINT or the verb `stop`. Return the exit status.
+
+    With `watch` the workers of a function are replaced when its code is saved.
 
     The environment variable EDGE_LOG is the least level that is logged: DEBUG, INFO, WARNING or ERROR.
 
@@ -34,11 +36,11 @@ def run(app_path: Path, state: Path, *, simulate: bool = False) -> int:
         stream=sys.stderr,
     )
     app = load_app(app_path, state)
-    return asyncio.run(_serve(app, state, simulate=simulate))
+    return asyncio.run(_serve(app, state, simulate=simulate, watch=app_path if watch else None))
 
 
-async def _serve(app: App, state: Path, *, simulate: bool) -> int:
-    host = Host(app, state, simulate=simulate)
+async def _serve(app: App, state: Path, *, simulate: bool, watch: Path | None = None) -> int:
+    host = Host(app, state, simulate=simulate, watch=watch)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, host.stopping.set)

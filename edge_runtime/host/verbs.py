@@ -18,6 +18,7 @@ from edge_runtime.store import letters
 
 if TYPE_CHECKING:
     from edge_runtime.host.host import Host
+    from edge_runtime.workers.isolation import Isolation
 
 
 class Verbs:
@@ -32,6 +33,7 @@ class Verbs:
             "publish": self.publish,
             "invoke": self.invoke,
             "tail": self.tail,
+            "endpoint": self.endpoint,
             "status": self.status,
             "ledger": self.ledger,
             "devices": self.devices,
@@ -52,7 +54,10 @@ class Verbs:
         """Call a function and answer with its reply (Lambda's RequestResponse): no queue, no retry."""
         clock = self._host.clock
         event = make_event(clock, "invoke", unpack(_text(request, "payload")), "cli")
-        result = await self._host.pool.invoke(_text(request, "name"), event.payload, request_id=event.id)
+        context = {"custom": {"subject": _text(request, "topic")}} if "topic" in request else None
+        result = await self._host.pool.invoke(
+            _text(request, "name"), event.payload, request_id=event.id, context=context
+        )
         return {**result._asdict(), "payload": pack(result.payload)}
 
     async def tail(self, request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
@@ -71,6 +76,10 @@ class Verbs:
                 }
         finally:
             self._host.bus.unwatch(watcher)
+
+    async def endpoint(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Say how an AWS SDK reaches this host, its token included."""
+        return {"variables": dict(self._host.services.outside())}
 
     async def status(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
         """Say how everything does."""
@@ -92,6 +101,7 @@ class Verbs:
                 "disk_tight": host.store.tight,
                 "notes": list(host.store.notes),
             },
+            "isolation": _isolation(host.pool.isolation()),
             "functions": [asdict(state) for state in host.pool.status()],
             "queues": [_row(counters) for counters in host.store.ledger],
             "devices": await host.hardware.rows(),
@@ -142,6 +152,10 @@ class Verbs:
                 f"there is no queue named {target!r}{nearest(target, known)}", hint=f"known: {', '.join(known)}"
             )
         return target
+
+
+def _isolation(found: Isolation | None) -> Mapping[str, Any] | None:
+    return None if found is None else {"level": found.level, "layers": [asdict(layer) for layer in found.layers]}
 
 
 def _row(counters: Any) -> dict[str, Any]:  # noqa: ANN401 - Counters, whose import would only be for this line

@@ -1,15 +1,8 @@
-"""paho's client, brought down to one connection and driven by the event loop. Imported when `paho.py` connects.
-
-The loop reads and writes paho's socket itself. Against paho's own thread that is twice as fast, and a publish leaves
-at once instead of waiting for the thread to wake up.
-"""
+"""paho's client, brought down to one connection and driven by the event loop. Imported when `paho.py` connects."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-import ssl
 import struct
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -28,6 +21,7 @@ from edge_runtime.links._keep_alive import KeepAlive
 from edge_runtime.links._line import MOST_UNSTORED, Line, in_thread
 from edge_runtime.links._settings import Settings
 from edge_runtime.links._tls import explain, make_context
+from edge_runtime.paho_loop import PahoLoop, no_delay
 
 _MOST_RECEIVE = 65535
 """What a broker that names no Receive Maximum takes (MQTT 5.0 section 3.2.2.3.3)."""
@@ -81,8 +75,6 @@ class Connection:
         self._held: deque[_Publish] = deque()
         self._most = _MOST_RECEIVE
         self._largest = 0
-        self._fd = -1
-        self._writing = False
         self._dialing = False
         self._alive = KeepAlive(self._loop, settings.keep_alive_s, self._ping, self._dead)
         client = self._client = mqtt.Client(
@@ -103,7 +95,7 @@ class Connection:
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         client.on_socket_open = self._on_socket
-        client.on_socket_close = lambda *_: self._unwatch()
+        self._socket = PahoLoop(client, broken=self._broken, after_read=self._read)
 
     async def open(self) -> bool:
         """Return at the CONNACK, True when the session was resumed. Raises: LinkError."""
@@ -137,52 +129,28 @@ class Connection:
         if self._line.error is not None:
             sock.close()
             raise ConnectionAbortedError(str(self._line.error))
-        if isinstance(sock, socket.socket):
-            # With Nagle's algorithm a PUBLISH waits for the acknowledgement of what was sent before it: 44 ms each.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        no_delay(sock)
 
     def _dialed(self) -> None:
         self._dialing = False
-        sock = self._client.socket()
-        if self._line.error is not None or sock is None:
+        if self._line.error is not None or not self._socket.attach():
             self.hang_up()
             return
-        self._fd = sock.fileno()
-        self._loop.add_reader(self._fd, self._readable)
         self._wrote()
 
-    def _readable(self) -> None:
-        try:
-            self._client.loop_read()
-            # What TLS has decrypted already does not make the socket readable again.
-            while isinstance(sock := self._client.socket(), ssl.SSLSocket) and sock.pending():
-                self._client.loop_read()
-        except Exception as error:  # noqa: BLE001 - whatever a broken packet makes paho raise
-            lost = LinkError(f"{self._settings.where} sent what is not MQTT: {error or type(error).__name__}")
-            lost.__cause__ = error
-            self._line.end(lost)
+    def _read(self) -> None:
         self._alive.heard()
         while self._held and len(self._publishes) < self._most and self._line.error is None:
             self._send(*self._held.popleft())
 
-    def _writable(self) -> None:
-        self._client.loop_write()
-        if self._writing and not self._client.want_write():
-            self._writing = False
-            self._loop.remove_writer(self._fd)
+    def _broken(self, error: Exception) -> None:
+        lost = LinkError(f"{self._settings.where} sent what is not MQTT: {error or type(error).__name__}")
+        lost.__cause__ = error
+        self._line.end(lost)
 
     def _wrote(self) -> None:
-        # paho has tried to write at once; what the socket would not take waits for it.
         self._alive.spoke()
-        if self._client.want_write() and not self._writing and self._fd >= 0:
-            self._writing = True
-            self._loop.add_writer(self._fd, self._writable)
-
-    def _unwatch(self) -> None:
-        if self._fd >= 0:
-            self._loop.remove_reader(self._fd)
-            self._loop.remove_writer(self._fd)
-            self._fd, self._writing = -1, False
+        self._socket.wrote()
 
     def _ping(self) -> None:
         self._client.loop_misc()
@@ -289,12 +257,7 @@ class Connection:
         if self._dialing:
             return  # the socket belongs to the dialing thread; `_dialed` hangs up
         self._client.on_disconnect = None
-        with contextlib.suppress(OSError, ValueError):  # it may be half gone; what counts is the next line
-            self._client.disconnect()
-        sock = self._client.socket()
-        if sock is not None:  # what was to be said did not fit into the socket's buffer
-            self._unwatch()
-            sock.close()
+        self._socket.hang_up()
 
     async def free(self) -> None:
         """Return: `hang_up` has closed everything. A dialing thread ends by itself, and sends nothing."""

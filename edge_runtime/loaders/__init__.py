@@ -49,7 +49,7 @@ def load_app(path: Path, state: Path) -> App:
     if app is None:
         data = _load_in_child(path)
         app = from_json(data)
-        _keep(state / CACHE, key, data)
+        _keep(state / CACHE, key, app, data)
     return app
 
 
@@ -78,7 +78,8 @@ def _cached(cache: Path, key: str) -> App | None:
     try:
         kept = json.loads(cache.read_bytes())
         if kept["key"] == key and kept["sum"] == _sum(kept["app"]):
-            return from_json(kept["app"])
+            app = from_json(kept["app"])
+            return app if kept["files"] == _digests(app) else None
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
@@ -86,14 +87,25 @@ def _cached(cache: Path, key: str) -> App | None:
     return None
 
 
-def _keep(cache: Path, key: str, data: object) -> None:
+def _digests(app: App) -> list[str]:
+    """Return what tells whether the other files of an app have changed; one that cannot be read has."""
+    found = []
+    for path in app.files:
+        try:
+            found.append(hashlib.sha256(path.read_bytes()).hexdigest())
+        except OSError as error:
+            found.append(f"{error.strerror}")
+    return found
+
+
+def _keep(cache: Path, key: str, app: App, data: object) -> None:
     """Write the cache. A full or read-only disk must not keep a host from starting: then it loads again next time."""
     new = cache.with_name(f".{cache.name}-{os.getpid()}")
     try:
         cache.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # No fsync: what a power cut leaves is noticed and made again.
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
-            json.dump({"key": key, "sum": _sum(data), "app": data}, file)
+            json.dump({"key": key, "sum": _sum(data), "files": _digests(app), "app": data}, file)
         new.replace(cache)
     except OSError as error:
         _log.warning("the app is not kept in %s: %s", cache, error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from edge_runtime.app import App, Function, Schedule
+from edge_runtime.app import Function, Schedule
 from edge_runtime.errors import EdgeError, LimitError
 from edge_runtime.loaders._yaml import Document, Where
 from edge_runtime.pure import cron, topics
@@ -62,16 +62,3 @@ def destinations(function: Function) -> list[tuple[str, str]]:
     """Return the keys of a function's destinations with the topics they name."""
     pairs = (("on_success", function.on_success), ("on_failure", function.on_failure))
     return [(key, destination.topic) for key, destination in pairs if destination is not None]
-
-
-def loops(app: App, document: Document) -> None:
-    """Note a function that would set itself off for ever by what it emits."""
-    for function in app.functions:
-        mine = [rule.filter for rule in app.rules if f"function/{function.name}" in rule.targets]
-        for key, text in destinations(function):
-            found = next((f for f in mine if topics.matches(f, text)), None)
-            if found:
-                document.add(
-                    ("functions", function.name, key),
-                    f"{text!r} would set the function off again, for ever: one of its events is {found!r}",
-                )

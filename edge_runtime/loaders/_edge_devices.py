@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from edge_runtime.app import Device
 from edge_runtime.devices import OpenDevice, drivers
+from edge_runtime.devices.naming import event_names
 from edge_runtime.errors import ConfigError
 from edge_runtime.loaders import _edge_schema as schema
 from edge_runtime.loaders._edge_checks import plain_switches, words
@@ -28,13 +30,13 @@ def settings(written: Mapping[str, object], kind: OpenDevice | None, where: Wher
     plain_switches({k: v for k, v in written.items() if k not in schema.Device.model_fields}, where, document)
 
 
-def driver(device: Device, where: Where, document: Document) -> OpenDevice | None:
+def driver(device: Device, where: Where, document: Document, base: Path | None = None) -> OpenDevice | None:
     """Return what kind of device it is (not opened: it has no `device`); note a wrong driver or argument.
 
-    None when there is no such driver.
+    `base` is the folder of the app file, which may hold a `hardware` folder. None when there is no such driver.
     """
     try:
-        cls = drivers.find(device)
+        cls = drivers.find(device, base)
     except ConfigError as error:
         document.add((*where, "driver"), words(error).removeprefix(f"device {device.name!r}: "))
         return None
@@ -48,7 +50,7 @@ def driver(device: Device, where: Where, document: Document) -> OpenDevice | Non
             ours = [key for key in schema.Device.model_fields if key not in allowed]
             document.add((*where, key), unknown_key(key, [*ours, *allowed]))
     try:
-        drivers.check(dataclasses.replace(device, options=known))
+        drivers.check(dataclasses.replace(device, options=known), base)
     except ConfigError as error:
         text = words(error).removeprefix(f"device {device.name!r} ({device.driver})").lstrip(": ")
         document.add(where, text)
@@ -57,20 +59,9 @@ def driver(device: Device, where: Where, document: Document) -> OpenDevice | Non
 
 def event(name: str, kind: OpenDevice, where: Where, document: Document) -> None:
     """Note when the device never emits `device/<its name>/<name>`."""
-    names = _events(kind.driver) if kind.has_events else []
+    names = event_names(kind.driver) if kind.has_events else []
     if name not in names:
         document.add(where, f"a {kind.spec.driver} has no event {name!r}{choices(name, names)}")
-
-
-def _events(cls: type) -> list[str]:
-    """Return what the trigger `gpio` emits for a class: gpiozero's names of its events, `when_` left out."""
-    found = []
-    for plain, word in (("when_activated", "active"), ("when_deactivated", "inactive")):
-        same = getattr(cls, plain, None)
-        own = [n for n in dir(cls) if n.startswith("when_") and n != plain and getattr(cls, n) is same]
-        found.append(own[0].removeprefix("when_") if own else word)
-    extra = {"held": "hold_time", "rotated": "when_rotated"}
-    return found + [name for name, attribute in extra.items() if hasattr(cls, attribute)]
 
 
 def known(name: str, devices: Iterable[str], where: Where, document: Document) -> None:

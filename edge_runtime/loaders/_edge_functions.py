@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edge_runtime.loaders._edge_schema import Function
@@ -47,6 +47,15 @@ def code(path: Path, part: Function, where: Where, document: Document) -> None:
             document.add(here, f"{shown(part.handler)} needs {wanted[0]} in {part.code}; files there: {there}")
     except (OSError, zipfile.BadZipFile) as error:
         document.add((*where, "code"), f"{shown(part.code)} {_why(error)}")
+
+
+def layers(paths: Sequence[Path], written: Sequence[str], where: Where, document: Document) -> None:
+    """Note layers that are neither a folder nor a zip."""
+    for index, (path, text) in enumerate(zip(paths, written, strict=True)):
+        try:
+            _Files(path).top()
+        except (OSError, zipfile.BadZipFile) as error:
+            document.add((*where, index), f"{shown(text)} {_why(error)}")
 
 
 def _wanted(kind: str, handler: str) -> list[str]:

@@ -36,6 +36,22 @@ def _runtime(text: str) -> str:
     return text
 
 
+def _format(text: str) -> str:
+    """AWS Lambda's `LogFormat`, however it is written."""
+    for known in ("Text", "JSON"):
+        if text.lower() == known.lower():
+            return known
+    raise ValueError(f"{text!r} is not allowed; allowed: text, json")
+
+
+def _level(text: str) -> str:
+    """AWS Lambda's `ApplicationLogLevel`, however it is written."""
+    levels = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
+    if text.upper() not in levels:
+        raise ValueError(f"{text!r} is not allowed; allowed: {', '.join(levels).lower()}")
+    return text.upper()
+
+
 def _share(value: object) -> object:
     """Read `5%` as 0.05."""
     if isinstance(value, str) and value.endswith("%"):
@@ -122,6 +138,50 @@ class Event(Part):
         return self
 
 
+class Destination(Part):
+    """Where a reply or a failure goes: exactly one of `topic` and `function`. A text is a topic."""
+
+    topic: Word | None = None
+    function: Word | None = None
+    record: Switch | None = None
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _text(cls, data: object) -> object:
+        return {"topic": data} if isinstance(data, str) else data
+
+    @pydantic.model_validator(mode="after")
+    def _one_kind(self) -> Destination:
+        if (self.topic is None) == (self.function is None):
+            found = "both" if self.topic else "neither"
+            raise ValueError(f"exactly one of topic and function says where it goes; found {found}")
+        return self
+
+
+class Batch(Part):
+    """How events are put together. The greatest values are those of an SQS event source."""
+
+    size: Annotated[int, Field(ge=1, le=10_000)] = 10
+    window: Annotated[Duration, Field(le=300)] = 0.0
+    report_failures: Switch = False
+
+
+class Log(Part):
+    """What a worker logs, and how."""
+
+    format: Annotated[str, AfterValidator(_format)] = "Text"
+    level: Annotated[str, AfterValidator(_level)] = ""
+
+
+class Allow(Part):
+    """What a function may do; a list that is missing allows everything, or nothing in a strict app."""
+
+    publish: list[Word] | None = None
+    subscribe: list[Word] | None = None
+    invoke: list[Word] | None = None
+    devices: list[Word] | None = None
+
+
 class Function(Part):
     """A handler; `events` holds an `Event` each. The greatest timeout and memory are those of AWS Lambda."""
 
@@ -131,13 +191,23 @@ class Function(Part):
     timeout: Annotated[Duration, Field(ge=0.001, le=900)] = 3.0
     memory: Annotated[int, Field(ge=16, le=10_240)] = 128
     environment: dict[str, Any] = Field(default_factory=dict)
-    concurrency: Annotated[int, Field(ge=1, le=64)] = 1
+    layers: list[Word] = Field(default_factory=list)
+    concurrency: Annotated[int, Field(ge=0, le=64)] = 1
     retries: Annotated[int, Field(ge=0, le=1000)] = 2
     retry_wait: Duration = 60.0
+    max_age: Duration = 21_600.0
     idle: Duration = 60.0
     events: list[Any] = Field(default_factory=list)
-    on_success: str = ""
-    on_failure: str = ""
+    on_success: Any = None
+    on_failure: Any = None
+    batch: Batch | None = None
+    payload: Annotated[Size, Field(ge=1, le=6 << 20)] = 1 << 20
+    binary: Switch = False
+    pinned: Switch = False
+    status_timeout: Annotated[Duration, Field(ge=0.001)] = 60.0
+    log: Log = Field(default_factory=Log)
+    allow: Allow | None = None
+    greengrass: Word | None = None
     queue: Queue = Field(default_factory=Queue)
 
 
@@ -192,6 +262,7 @@ class Top(Part):
     """The file. What the sections hold is checked one by one, so that one mistake does not hide another."""
 
     thing: Annotated[str, AfterValidator(_thing)]
+    strict: Switch = False
     devices: dict[str, Any] = Field(default_factory=dict)
     functions: dict[str, Any] = Field(default_factory=dict)
     link: Any = None

@@ -30,6 +30,25 @@ A device that is read `every` so often emits each reading on `device/<name>`; an
 `device/<name>/<event>`; an output obeys what is emitted on `device/<name>/set` and then emits its value on
 `device/<name>`. `{thing}` in a topic is the thing's name. Keys of a device or a link that are not ours are for
 its driver.
+
+A function may have more keys:
+
+        layers: [./layers/tools, deps.zip]          # what makes up /opt, in this order
+        on_success: dt/{thing}/irrigate             # or {topic: ..., record: true}, or {function: NAME}
+        on_failure: {function: alarm}
+        retries: 2
+        max_age: 6h                                 # older events are given up; 0: never
+        batch: {size: 10, window: 5s, report_failures: true}    # SQS `Records`, `batchItemFailures`
+        payload: 1MiB                               # the largest event that it takes
+        binary: true                                # the payload as bytes
+        pinned: true                                # one worker that starts with the host
+        status_timeout: 60s
+        log: {format: json, level: info}
+        allow: {publish: ["dt/#"], subscribe: [], invoke: [alarm], devices: [pump]}
+        greengrass: ./lambda.json                   # a Greengrass Lambda's parameters; the keys here win over them
+
+What a list of `allow` leaves out is denied, and a list that is missing denies nothing. With `strict: true` at the top
+it denies everything. Whoever emits on `function/<name>/invoke` invokes that function.
 """
 
 from __future__ import annotations
@@ -42,6 +61,7 @@ from typing import Any, TypeVar
 
 from edge_runtime.app import (
     App,
+    Batch,
     Broker,
     Destination,
     Device,
@@ -60,7 +80,9 @@ from edge_runtime.loaders import _edge_checks as checks
 from edge_runtime.loaders import _edge_devices as device_checks
 from edge_runtime.loaders import _edge_functions as function_checks
 from edge_runtime.loaders import _edge_link as link_checks
+from edge_runtime.loaders import _edge_outcomes as outcomes
 from edge_runtime.loaders import _edge_schema as schema
+from edge_runtime.loaders import _greengrass as greengrass
 from edge_runtime.loaders._validate import check
 from edge_runtime.loaders._yaml import Document, Where, read, shown
 
@@ -82,9 +104,17 @@ def load(path: Path) -> App:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}", hint="make a new one: edge init") from error
     document = read(text, path.name)
-    app = _Builder(document, path.absolute().parent).app()
+    app = build(document, path.absolute().parent)
     document.check()
     return app
+
+
+def build(document: Document, base: Path) -> App:
+    """Return the app that a document declares whose relative paths begin at `base`.
+
+    It is only to be used when the document then holds no problem.
+    """
+    return _Builder(document, base).app()
 
 
 class _Builder:
@@ -97,10 +127,15 @@ class _Builder:
         top = check(schema.Top, data, (), document)
         self._data: Mapping[str, Any] = data if isinstance(data, Mapping) else {}
         self._thing = top.thing if top else "thing"
+        self._strict = bool(top and top.strict)
         self._rules: list[Rule] = []
         self._schedules: list[Schedule] = []
         self._queues: dict[str, QueueLimits] = {}
         self._kinds: dict[str, OpenDevice] = {}
+        self._files: list[Path] = []
+        self._notes: list[str] = []
+        self._down: list[str] = []
+        """What functions need from the cloud beside what the link says."""
 
     def app(self) -> App:
         """Return the app; it is only to be used when the document then holds no problem."""
@@ -122,8 +157,10 @@ class _Builder:
             link=spec,
             limits=StoreLimits(store.limit, store.keep_free),
             queues=self._queues,
+            files=tuple(self._files),
+            notes=tuple(self._notes),
         )
-        checks.loops(app, self._document)
+        outcomes.loops(app, self._document)
         link_checks.quotas_hold(app, self._document)
         return app
 
@@ -142,7 +179,8 @@ class _Builder:
                 schema.name(name)
             except ValueError as error:
                 self._document.add((key, name), str(error))
-            part = check(model, data, (key, name), self._document)
+            whole = self._with_greengrass(name, data) if model is schema.Function else data
+            part = check(model, whole, (key, name), self._document)
             if part is not None:
                 found.append((name, part))
         return found
@@ -177,7 +215,7 @@ class _Builder:
         )
         written = self._data["devices"][name]
         before = len(self._document.problems)
-        kind = device_checks.driver(device, where, self._document)
+        kind = device_checks.driver(device, where, self._document, self._base)
         if len(self._document.problems) == before:  # else a misspelt key would look like one that is left out
             device_checks.settings(written, kind, where, self._document)
         if kind is not None:
@@ -193,22 +231,69 @@ class _Builder:
         self._limits(f"function/{name}", part.queue)
         self._events(name, part.events, where)
         code = (self._base / part.code).absolute()
+        layers = tuple((self._base / layer).absolute() for layer in part.layers)
         function_checks.code(code, part, where, self._document)
-        return Function(
+        function_checks.layers(layers, part.layers, (*where, "layers"), self._document)
+        function = Function(
             name=name,
             code=code,
             handler=part.handler,
             runtime=part.runtime,
+            layers=layers,
             timeout_s=part.timeout,
             memory_mb=part.memory,
             environment=self._environment(part.environment, (*where, "environment")),
             concurrency=part.concurrency,
             retries=part.retries,
             retry_wait_s=part.retry_wait,
+            max_age_s=part.max_age,
             idle_s=part.idle,
             on_success=self._destination(part.on_success, (*where, "on_success"), record=False),
             on_failure=self._destination(part.on_failure, (*where, "on_failure"), record=True),
+            batch=Batch(part.batch.size, part.batch.window, part.batch.report_failures) if part.batch else None,
+            payload_bytes=part.payload,
+            binary=part.binary,
+            pinned=part.pinned,
+            status_timeout_s=part.status_timeout,
+            log_format=part.log.format,
+            log_level=part.log.level,
+            allow=outcomes.permissions(
+                part.allow,
+                (*where, "allow"),
+                self._document,
+                strict=self._strict,
+                filter_=self._filter,
+                known={"invoke": self._names("functions"), "devices": self._names("devices")},
+            ),
         )
+        outcomes.fits_together(function, where, self._document)
+        return function
+
+    def _with_greengrass(self, name: str, data: object) -> object:
+        """Return the keys of a function with those of the Greengrass parameter file that it names, if it does."""
+        file = data.get("greengrass") if isinstance(data, Mapping) else None
+        if not isinstance(data, Mapping) or not isinstance(file, str) or not file:
+            return data
+        path = (self._base / file).absolute()
+        self._files.append(path)
+        try:
+            found = greengrass.parameters(path, self._base)
+        except ConfigError as error:
+            for line in str(error).splitlines():
+                self._document.add(("functions", name, "greengrass"), line)
+            return {"code": ".", **data}
+        self._notes += [f"{file}: {note}" for note in found.notes]
+        self._down += found.down
+        if found.down and self._data.get("link") is None:
+            self._document.add(
+                ("functions", name, "greengrass"), f"{found.down[0]!r} is to come from the cloud, and there is no link"
+            )
+        return {**found.keys, **{key: value for key, value in data.items() if value is not None}}
+
+    def _names(self, key: str) -> list[str]:
+        """Return the names in a section, right or wrong."""
+        section = self._data.get(key)
+        return list(section) if isinstance(section, Mapping) else []
 
     def _environment(self, values: Mapping[str, Any], where: Where) -> dict[str, str]:
         function_checks.environment(values, where, self._document)
@@ -258,12 +343,13 @@ class _Builder:
         options = link_checks.options(part, self._thing, self._base, self._document)
         aws = part.aws_quotas if part.aws_quotas is not None else link_checks.is_aws(options)
         default = Uplink()
+        down = [self._filter(text, ("link", "down", index)) for index, text in enumerate(part.down)]
         uplink = Uplink(
             up=tuple(
                 Rule(self._filter(up.topic, where), ("uplink",), up.priority)
                 for where, up in self._items(schema.Up, part.up, ("link", "up"))
             ),
-            down=tuple(self._filter(down, ("link", "down", index)) for index, down in enumerate(part.down)),
+            down=tuple(dict.fromkeys((*down, *self._down))),
             window=part.window or default.window,
             publishes_per_s=_given(part.publishes_per_s, default.publishes_per_s if aws else 0.0),
             bytes_per_s=_given(part.bytes_per_s, default.bytes_per_s if aws else 0.0),
@@ -284,8 +370,10 @@ class _Builder:
     def _topic(self, text: str, where: Where) -> str:
         return checks.topic(self._expand(text, where), where, self._document) if text else ""
 
-    def _destination(self, text: str, where: Where, *, record: bool) -> Destination | None:
-        return Destination(self._topic(text, where), record) if text else None
+    def _destination(self, data: object, where: Where, *, record: bool) -> Destination | None:
+        return outcomes.destination(
+            data, where, self._document, topic=self._topic, functions=self._names("functions"), record=record
+        )
 
     def _filter(self, text: str, where: Where) -> str:
         return checks.filter_(self._expand(text, where), where, self._document)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 from edge_runtime.app import Overflow
 from edge_runtime.errors import NotFoundError
 from edge_runtime.model import NO_HEADERS, Message, Reason
+from edge_runtime.plugin import nearest
 from edge_runtime.store import schema
 
 if TYPE_CHECKING:
@@ -84,7 +85,10 @@ def without_marks(message: Message) -> Message:
 
 def _counters(writer: Writer, target: str) -> Counters:
     if target not in writer.targets:
-        raise NotFoundError(f"there is no queue named {target!r}", hint=f"known: {', '.join(writer.targets) or 'none'}")
+        raise NotFoundError(
+            f"there is no queue named {target!r}{nearest(target, writer.targets)}",
+            hint=f"known: {', '.join(writer.targets) or 'none'}",
+        )
     return writer.target(target)
 
 

@@ -132,6 +132,10 @@ class Store:
         """Return the ledger of a target, live. Read only. Raises: KeyError."""
         return self._writer.targets[name]
 
+    def age_ns(self) -> int:
+        """Return the running time by which `Message.age_ns` is told; time with the power off does not count."""
+        return self._writer.age_ns()
+
     @property
     def ledger(self) -> list[Counters]:
         """The ledgers of all targets."""

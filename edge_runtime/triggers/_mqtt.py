@@ -1,14 +1,12 @@
 """paho's client, brought down to one connection to a local broker and driven by the event loop.
 
-The loop reads and writes paho's socket itself: paho's own thread would wake up every second, and each message would
-have to cross from it. Imported when the `mqtt` trigger connects.
+Imported when the `mqtt` trigger connects.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
@@ -24,6 +22,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_runtime.errors import LinkError
+from edge_runtime.paho_loop import PahoLoop, no_delay
+from edge_runtime.pure.permissions import OURS
 from edge_runtime.triggers._mqtt_options import Address
 
 _A = TypeVar("_A")
@@ -74,9 +74,6 @@ class Connection:
         self._granted: asyncio.Future[list[int]] = self._loop.create_future()
         self.lost: asyncio.Future[LinkError] = self._loop.create_future()
         """Resolves with the reason when the connection has gone."""
-        self._fd = -1
-        self._writing = False
-        self._paused = False
         self._timer: asyncio.TimerHandle | None = None
         client = self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
@@ -93,8 +90,8 @@ class Connection:
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
-        client.on_socket_open = _no_delay
-        client.on_socket_close = lambda *_: self._unwatch()
+        client.on_socket_open = lambda _client, _data, sock: no_delay(sock)
+        self._socket = PahoLoop(client, broken=self._broken)
 
     async def open(self) -> bool:
         """Connect and return at the CONNACK, True when the broker kept the session.
@@ -105,12 +102,8 @@ class Connection:
             await _in_thread(f"mqtt[{self._address.host}].dial", self._dial, self.close)
         except (OSError, ValueError) as error:
             raise LinkError(f"{self._where} cannot be reached: {error}", hint="check host, port and TLS") from error
-        sock = self._client.socket()
-        if sock is None:
+        if not self._socket.attach():
             raise LinkError(f"{self._where} closed the connection at once")
-        self._fd = sock.fileno()
-        self._loop.add_reader(self._fd, self._readable)
-        self._wrote()
         return await self._answer(self._up, "the CONNECT")
 
     async def subscribe(self, filters: Sequence[str]) -> list[tuple[str, int]]:
@@ -124,7 +117,7 @@ class Connection:
             self._client.subscribe(options)
         else:
             self._client.subscribe([(f, 1) for f in filters])
-        self._wrote()
+        self._socket.wrote()
         codes = await self._answer(self._granted, "the SUBSCRIBE")
         if len(codes) != len(filters):
             raise LinkError(f"{self._where} answered {len(codes)} of {len(filters)} subscriptions")
@@ -132,27 +125,17 @@ class Connection:
 
     def pause(self) -> None:
         """Read no more for now: TCP makes the broker wait."""
-        if self._fd >= 0 and not self._paused:
-            self._paused = True
-            self._loop.remove_reader(self._fd)
+        self._socket.pause()
 
     def resume(self) -> None:
         """Read again."""
-        if self._paused and self._fd >= 0:
-            self._paused = False
-            self._loop.add_reader(self._fd, self._readable)
-            self._loop.call_soon(self._readable)  # TLS may hold data that the socket no longer has
+        self._socket.resume()
 
     def close(self) -> None:
         """Disconnect; the broker keeps the session. Safe to call twice."""
         if self._timer is not None:
             self._timer.cancel()
-        with contextlib.suppress(OSError, ValueError):  # it may be half gone; what counts is that it ends
-            self._client.disconnect()
-        sock = self._client.socket()
-        if sock is not None:  # the DISCONNECT found no room in the socket's buffer
-            self._unwatch()
-            sock.close()
+        self._socket.hang_up()
         self._end(LinkError(f"the connection to {self._where} was closed here"))
 
     async def _answer(self, wanted: asyncio.Future[_A], what: str) -> _A:
@@ -182,40 +165,14 @@ class Connection:
         else:
             client.connect(address.host, address.port, address.keep_alive_s)
 
-    def _readable(self) -> None:
-        try:
-            while not self._paused:
-                self._client.loop_read()
-                sock = self._client.socket()
-                # What TLS has decrypted already does not make the socket readable again.
-                if not isinstance(sock, ssl.SSLSocket) or not sock.pending():
-                    break
-        except Exception as error:  # noqa: BLE001 - whatever a broken packet makes paho raise
-            self._end(LinkError(f"{self._where} sent what is not MQTT: {str(error) or type(error).__name__}"))
-
-    def _writable(self) -> None:
-        self._client.loop_write()
-        if self._writing and not self._client.want_write():
-            self._writing = False
-            self._loop.remove_writer(self._fd)
-
-    def _wrote(self) -> None:
-        # paho has tried to write at once; what the socket would not take waits for it.
-        if self._client.want_write() and not self._writing and self._fd >= 0:
-            self._writing = True
-            self._loop.add_writer(self._fd, self._writable)
-
-    def _unwatch(self) -> None:
-        if self._fd >= 0:
-            self._loop.remove_reader(self._fd)
-            self._loop.remove_writer(self._fd)
-            self._fd, self._writing = -1, False
+    def _broken(self, error: Exception) -> None:
+        self._end(LinkError(f"{self._where} sent what is not MQTT: {str(error) or type(error).__name__}"))
 
     def _keep_alive(self) -> None:
         # paho pings, or gives the connection up, when it is due; twice in a keep-alive is often enough to look.
         self._client.loop_misc()
-        self._wrote()
-        if self._fd >= 0:
+        self._socket.wrote()
+        if self._socket.attached:
             self._timer = self._loop.call_later(self._address.keep_alive_s / 2, self._keep_alive)
 
     def _end(self, error: LinkError) -> None:
@@ -247,21 +204,17 @@ class Connection:
 
     def _on_message(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
         mid, qos = message.mid, message.qos
-        headers = dict(getattr(message.properties, "UserProperty", ()))
+        # Properties of ours come from us alone: nobody outside says when an event is due or how deep a chain is.
+        given = dict(getattr(message.properties, "UserProperty", ()))
+        headers = {key: value for key, value in given.items() if not key.startswith(OURS)}
         self._received(
             Message(message.topic, bytes(message.payload), headers, qos, lambda: self._acknowledge(mid, qos))
         )
 
     def _acknowledge(self, mid: int, qos: int) -> None:
-        if qos and self._fd >= 0:
+        if qos and self._socket.attached:
             self._client.ack(mid, qos)
-            self._wrote()
-
-
-def _no_delay(_client: mqtt.Client, _data: object, sock: mqtt.SocketLike) -> None:
-    # With Nagle's algorithm each acknowledgement waits for that of what was sent before it: 44 ms.
-    if isinstance(sock, socket.socket):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket.wrote()
 
 
 async def _in_thread(name: str, call: Callable[[], None], undo: Callable[[], object]) -> None:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from edge_runtime.clock import Clock, new_id, wall_is_synced
 from edge_runtime.devices import OpenDevice
+from edge_runtime.devices.naming import levels
 from edge_runtime.errors import QueueFullError, StoreError
 from edge_runtime.model import Emit, Event, Stamp
 from edge_runtime.pure.events.device import DeviceEvents, Moment
@@ -50,7 +51,7 @@ class _Source:
 
     def __init__(self, opened: OpenDevice, thing: str, clock: Clock) -> None:
         self.opened = opened
-        self.on, self.off = _names(type(opened.device))
+        self.on, self.off = levels(type(opened.device))
         self.events = DeviceEvents(
             thing=thing,
             device=opened.name,
@@ -116,6 +117,7 @@ class _Source:
         """Return the event."""
         self.seq += 1
         name, who = happening.name, f"device/{self.opened.name}"
+        self.events.simulated = self.opened.simulated
         moment = Moment(new_id(stamp), stamp, self.seq, synced)
         payload = self.events.build(name, happening.value, moment, previous=happening.previous, held_s=happening.held_s)
         return Event(f"{who}/{name}", payload, who, stamp, moment.id)
@@ -236,16 +238,6 @@ class GpioTrigger:
         except (QueueFullError, StoreError) as error:
             for happening in happened:
                 self._refusals.add(happening.source.opened.name, error)
-
-
-def _names(cls: type) -> tuple[str, str]:
-    """Return what the driver calls becoming active and inactive, by its own names for these events."""
-    found = []
-    for plain, word in (("when_activated", "active"), ("when_deactivated", "inactive")):
-        event = getattr(cls, plain, None)
-        own = [n for n in dir(cls) if n.startswith("when_") and n != plain and getattr(cls, n) is event]
-        found.append(own[0].removeprefix("when_") if own else word)
-    return found[0], found[1]
 
 
 def _has_one_pin(device: Any) -> bool:  # noqa: ANN401 - an object without types

@@ -138,6 +138,7 @@ class _Sensor:
 
     def _reading(self, value: object, stamp: Stamp, *, synced: bool) -> list[Event]:
         moment = self._moment(stamp, synced=synced)
+        self._events.simulated = self.opened.simulated
         payload = self._events.build("reading", value, moment, previous=self._previous)
         if not self._sampler.reading(value, self._tick_ns / 1e9):
             return []
@@ -148,6 +149,7 @@ class _Sensor:
         if not self._sampler.fault():
             return []
         moment = self._moment(stamp, synced=synced)
+        self._events.simulated = self.opened.simulated
         payload = self._events.build("fault", None, moment, previous=self._previous, reason=reason)
         return [self._event("/fault", payload, moment)]
 

@@ -18,8 +18,9 @@ from edge_runtime.model import Result
 from edge_runtime.workers import _report as report
 from edge_runtime.workers._health import Health
 from edge_runtime.workers._hiring import Hiring
+from edge_runtime.workers._pinned import Keeper
 from edge_runtime.workers._worker import Fate, Reply, Worker
-from edge_runtime.workers._yard import Journal, Yard
+from edge_runtime.workers._yard import Caller, Journal, PinnedJournal, Yard
 from edge_runtime.workers._zygote import Exit
 from edge_runtime.workers.inside.frames import JSON_CONTEXT, LIMIT, NO_CONTEXT, REQUEST, SUBJECT
 
@@ -42,7 +43,8 @@ class Status:
 
     function: str
     state: str
-    """`idle`, `busy`, `starting` or `BROKEN` (five failures in a row in ten minutes; it is tried on)."""
+    """`idle`, `busy`, `starting` or `BROKEN` (five failures in a row in ten minutes, it is tried on; or its runtime is
+    not installed). A pinned function is busy while its module runs."""
     pid: int
     """Of one of its workers, 0 when there is none."""
     workers: int
@@ -63,23 +65,34 @@ class Crew:
     def __init__(self, function: Function, yard: Yard) -> None:
         self.function = function
         self._yard = yard
-        self._free = function.concurrency
+        self._free = min(function.concurrency, 1) if function.pinned else function.concurrency
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._workers: set[Worker] = set()
         self._idle: list[Worker] = []
         self._leaving: set[Worker] = set()
+        self._stale: set[Worker] = set()
+        """Those that have code from before it was changed, and end after what they have in hand."""
         self._idle_timer: asyncio.TimerHandle | None = None
         self._health = Health()
-        self._journal = Journal(function, yard.log)
-        self._hiring = Hiring(function, yard, self._health, self._journal, self._joined)
+        self._journal = (PinnedJournal if function.pinned else Journal)(function, yard.log)
+        self._hiring = Hiring(function, yard, self._health, self._journal, self)
         self._invocations = self._errors = self._restarts = 0
         self._last_error = b""
         self._usual_ns = FAST_NS
-        self._idle_s = min(function.idle_s, _LONGEST_S)
+        self.limit_s = function.status_timeout_s if function.pinned else function.timeout_s
+        """What an invocation may take when its caller sets no time."""
+        self._idle_s = _LONGEST_S if function.pinned else min(function.idle_s, _LONGEST_S)
         self._most_kb = function.memory_mb * 1024
+        self._keeper: Keeper | None = None
+
+    def start(self) -> None:
+        """Begin what does not wait for an invocation. Call it once."""
+        if self.function.pinned:
+            self._keeper = Keeper(self._yard, self._hiring, self._health, self._journal, self._ready)
+            self._yard.background(self._keeper.run(), f"workers.{self.function.name}.keep")
 
     def quick(
-        self, payload: bytes, request_id: str, context: Mapping[str, object] | None, timeout_s: float
+        self, payload: bytes, request_id: str, context: Mapping[str, object] | None, timeout_s: float, depth: int
     ) -> Result | Worker | None:
         """Run the handler while the event loop stands still, if it is usually fast and a worker is idle.
 
@@ -89,6 +102,7 @@ class Crew:
         if self._usual_ns >= FAST_NS or not self._idle or not self._free or len(payload) > LIMIT:
             return None
         worker = self._idle.pop()
+        worker.depth = depth
         if not worker.send(self._frame(worker, payload, request_id, context, timeout_s)):
             return None
         reply = worker.wait(WAIT_S)
@@ -101,14 +115,26 @@ class Crew:
     async def finish(self, worker: Worker, request_id: str, timeout_s: float) -> Result:
         """Return the result of what `quick` began."""
         self._free -= 1
-        return await self._in_turn(self._answer(worker, request_id, timeout_s, timeout_s, 0.0))
+        return await self._in_turn(self._finish(worker, request_id, timeout_s))
+
+    async def _finish(self, worker: Worker, request_id: str, timeout_s: float) -> Result:
+        result = await self._answer(worker, request_id, timeout_s, timeout_s, 0.0)
+        assert result is not None  # noqa: S101 - what `quick` has begun was seen
+        return result
 
     async def invoke(
-        self, payload: bytes, request_id: str, context: Mapping[str, object] | None, timeout_s: float
+        self,
+        payload: bytes,
+        request_id: str,
+        context: Mapping[str, object] | None,
+        timeout_s: float,
+        depth: int,
+        *,
+        wait: bool,
     ) -> Result:
         """Run the handler once, when a worker is free, and return what it made of it.
 
-        Cancelling kills the worker and returns when it is gone.
+        Cancelling kills the worker and returns when it is gone. Without `wait` it is throttled when none is free.
 
         Raises: HostError when the pool is closing.
         """
@@ -118,34 +144,40 @@ class Crew:
             return report.refusal(report.THROTTLED, "ReservedFunctionConcurrentInvocationLimitExceeded")
         if self._free and not self._waiting:
             self._free -= 1
-        else:
+        elif wait:
             await self._turn()
-        return await self._in_turn(self._invoke(payload, request_id, context, timeout_s))
+        else:
+            return report.refusal(report.THROTTLED, "ReservedFunctionConcurrentInvocationLimitExceeded")
+        return await self._in_turn(self._invoke(payload, request_id, context, timeout_s, depth))
 
     def status(self) -> Status:
         """Return how the function is doing now."""
         now = monotonic()
         busy = len(self._workers) > len(self._idle) + len(self._leaving)
+        fault = self._hiring.fault()
         state = "starting" if self._hiring.underway else "busy" if busy else "idle"
         return Status(
             function=self.function.name,
-            state="BROKEN" if self._health.broken(now) else state,
+            state="BROKEN" if fault or self._health.broken(now) else state,
             pid=next((worker.pid for worker in self._workers), 0),
             workers=len(self._workers),
             waiting=len(self._waiting),
             invocations=self._invocations,
             errors=self._errors,
-            last_error=_summary(self._last_error),
+            last_error=fault or _summary(self._last_error),
             restarts=self._restarts,
             next_start_s=max(0.0, self._health.next_start - now),
         )
 
     def close(self) -> None:
         """Let what waits for a worker raise HostError, and end the idle workers in the background."""
+        if self._keeper is not None:
+            self._keeper.close()
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_exception(HostError("the worker pool is closing"))
+        self._hiring.wake()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
@@ -190,18 +222,26 @@ class Crew:
             self._pass_on()
 
     async def _invoke(
-        self, payload: bytes, request_id: str, context: Mapping[str, object] | None, timeout_s: float
+        self, payload: bytes, request_id: str, context: Mapping[str, object] | None, timeout_s: float, depth: int
     ) -> Result:
         while True:
             init_ms, left_s, worker = 0.0, timeout_s, self._idle.pop() if self._idle else None
+            if worker is None and self._keeper is not None:
+                failed = await self._keeper.news()
+                if failed is not None:
+                    return self._counted(failed)
+                continue
             if worker is None:
                 await self._wait_for_leavers()
-                hired = await self._hiring.hire(request_id, timeout_s)
+                hired = await self._hiring.hire(request_id, timeout_s, depth)
                 if isinstance(hired, Result):
                     return self._counted(hired)
                 worker, init_ms, left_s = hired
+            worker.depth = depth
             if worker.send(self._frame(worker, payload, request_id, context, left_s)):
-                return await self._answer(worker, request_id, timeout_s, left_s, init_ms)
+                result = await self._answer(worker, request_id, timeout_s, left_s, init_ms)
+                if result is not None:
+                    return result
             # It ended while it was idle, and nothing was handed over: the next one gets it.
 
     def _frame(
@@ -214,7 +254,10 @@ class Crew:
         head = REQUEST.pack(worker.serial, len(payload), len(extra), len(name), kind, deadline)
         return b"".join((head, name, extra, payload))
 
-    async def _answer(self, worker: Worker, request_id: str, timeout_s: float, left_s: float, init_ms: float) -> Result:
+    async def _answer(
+        self, worker: Worker, request_id: str, timeout_s: float, left_s: float, init_ms: float
+    ) -> Result | None:
+        """Return the result; None when the worker ended before it had the request, which another may be given."""
         try:
             reply = await worker.answer(worker.began_ns / 1e9 + left_s)
         except BaseException:
@@ -222,6 +265,11 @@ class Crew:
             raise
         if isinstance(reply, tuple):
             return self._done(worker, reply, request_id, init_ms)
+        if reply is Fate.UNSEEN:
+            left = await worker.dismiss()
+            self._journal.say(f"an idle worker has ended: {report.exit_text('-', left.status, left.fault)}")
+            self._health.failed(monotonic(), at_start=False)
+            return None
         return self._counted(await self._failed(worker, reply, request_id, timeout_s, init_ms))
 
     def _counted(self, result: Result) -> Result:
@@ -241,17 +289,17 @@ class Crew:
         if self._health.row:
             self._health.succeeded()
         duration_ms = busy_ns / 1e6
-        log = self._journal.finish(worker, request_id, duration_ms, init_ms)
-        if worker.peak_kb > self._most_kb:
+        ending = report.Ending(error) if error else report.WELL
+        log = self._journal.finish(worker, request_id, duration_ms, init_ms, ending)
+        if worker in self._stale:
+            self._leave(worker)
+        elif worker.peak_kb > self._most_kb:
             used = f"used {worker.peak_kb // 1024} MB of {self.function.memory_mb} MB"
             self._journal.say(f"{used}: its worker is replaced")
             self._restarts += 1
             self._leave(worker)
         else:
-            self._idle.append(worker)
-            worker.idle_since = monotonic()
-            if self._idle_timer is None:
-                self._idle_timer = asyncio.get_running_loop().call_later(self._idle_s, self._on_idle)
+            self._rest(worker)
         return Result(payload, error, log, duration_ms, init_ms, worker.peak_kb)
 
     async def _failed(self, worker: Worker, fate: Fate, request_id: str, timeout_s: float, init_ms: float) -> Result:
@@ -262,17 +310,69 @@ class Crew:
             if not left.fault:
                 self._health.failed(monotonic(), at_start=False)
             error, note, duration_ms = report.EXITED, report.exit_text(request_id, left.status, left.fault), 0.0
-        log = self._journal.finish(worker, request_id, duration_ms, init_ms, note)
+        log = self._journal.finish(worker, request_id, duration_ms, init_ms, report.Ending(error, note))
         return Result(report.failure(error, note), error, log, duration_ms, init_ms, worker.peak_kb)
 
     # Workers come and go
 
-    def _joined(self, worker: Worker) -> None:
+    async def refresh(self) -> Result:
+        """Let every worker end, each after what it has in hand, and start one with the code as it is now.
+
+        Waits for a turn, as an invocation. The result has an error when the new code cannot be loaded. Of a pinned
+        function another worker starts in the background.
+
+        Raises: HostError when the pool is closing.
+        """
+        self._health.succeeded()
+        self._hiring.wake()
+        self._stale = self._workers - self._leaving - set(self._idle)
+        self._end_idle(math.inf)
+        if self._keeper is not None:
+            self._keeper.refresh()
+        if self._keeper is not None or self.function.concurrency == 0:
+            return Result(b"")
+        if self._free and not self._waiting:
+            self._free -= 1
+        else:
+            await self._turn()
+        return await self._in_turn(self._start_ahead())
+
+    async def _start_ahead(self) -> Result:
+        if self._idle:  # an invocation that came first has started it
+            return Result(b"")
+        await self._wait_for_leavers()
+        hired = await self._hiring.hire("reload", self.function.timeout_s, 0)
+        if isinstance(hired, Result):
+            return hired
+        self._rest(hired[0])
+        return Result(b"")
+
+    def _ready(self, worker: Worker) -> None:
+        """Take the worker of a pinned function, whose module has ended."""
+        if worker in self._stale:
+            self._leave(worker)
+        else:
+            self._idle.append(worker)
+
+    def _rest(self, worker: Worker) -> None:
+        self._idle.append(worker)
+        worker.idle_since = monotonic()
+        if self._idle_timer is None:
+            self._idle_timer = asyncio.get_running_loop().call_later(self._idle_s, self._on_idle)
+
+    def joined(self, worker: Worker) -> None:
+        """Take note of a worker that has just been started."""
         self._workers.add(worker)
         worker.ended.add_done_callback(lambda ended: self._left(worker, ended))
 
+    def caller(self, worker: Worker) -> Caller:
+        """Return what a worker does now."""
+        busy = worker not in self._idle and worker not in self._leaving
+        return Caller(self.function.name, worker.request_id if busy else "", worker.depth)
+
     def _left(self, worker: Worker, ended: asyncio.Task[Exit]) -> None:
         self._workers.discard(worker)
+        self._stale.discard(worker)
         if ended.cancelled():  # the loop ends, and the pool was not closed
             return
         left = ended.result()
@@ -297,6 +397,8 @@ class Crew:
 
     def _on_idle(self) -> None:
         self._idle_timer = None
+        if self.function.pinned:  # never ends for having nothing to do
+            return
         self._end_idle(monotonic() - self._idle_s)
         if self._idle:
             due = min(worker.idle_since for worker in self._idle) + self._idle_s - monotonic()
@@ -306,6 +408,33 @@ class Crew:
         for worker in [w for w in self._idle if w.idle_since <= since]:
             self._idle.remove(worker)
             self._leave(worker)
+
+
+class ProgramCrew(Crew):
+    """The workers of a function that are programs of their own: they answer through the event loop alone."""
+
+    _LEAST_MB = 128
+    """What AWS gives at least; other interpreters need about half of it for themselves."""
+
+    def __init__(self, function: Function, yard: Yard) -> None:
+        super().__init__(function, yard)
+        self._most_kb = max(function.memory_mb, self._LEAST_MB) * 1024
+
+    def quick(
+        self,
+        payload: bytes,  # noqa: ARG002 - as in Crew, this one and the others
+        request_id: str,  # noqa: ARG002 - as above
+        context: Mapping[str, object] | None,  # noqa: ARG002 - as above
+        timeout_s: float,  # noqa: ARG002 - as above
+        depth: int,  # noqa: ARG002 - as above
+    ) -> Result | Worker | None:
+        """Return None: `invoke` is the way."""
+        return None
+
+
+def crew_of(function: Function, yard: Yard) -> Crew:
+    """Return the crew that a function needs."""
+    return Crew(function, yard) if function.runtime.startswith("python") else ProgramCrew(function, yard)
 
 
 def _packed(context: Mapping[str, object]) -> tuple[int, bytes]:

@@ -36,7 +36,8 @@ class Text(NamedTuple):
 class Output:
     """The host's end of a worker's standard output and error.
 
-    `publish` gets each invocation's text as it comes while the loop is free to read it; `take` returns it all.
+    `publish` gets each invocation's text as it comes while the loop is free to read it; `take` returns it all. What is
+    printed outside of any invocation has the request id `""`: it is published and not kept.
     """
 
     def __init__(self, descriptor: int, publish: Publish) -> None:
@@ -76,8 +77,7 @@ class Output:
         self._close_text()
         whole = b"".join(self._texts).decode(errors="replace")
         rest = b"".join(self._texts[self._published :]).decode(errors="replace")
-        self._texts = []
-        self._published = self._kept = self._dropped = 0
+        self._forget()
         unseen, self._unseen = self._unseen, False
         return Text(whole, rest, unseen)
 
@@ -92,6 +92,10 @@ class Output:
         os.close(self._fd)
         self._fd = -1
         self._pending = _nothing
+
+    def _forget(self) -> None:
+        self._texts = []
+        self._published = self._kept = self._dropped = 0
 
     def _read_last(self) -> None:
         for _ in range(_LAST_READS):
@@ -131,11 +135,16 @@ class Output:
         if not self._read():
             return
         last = len(self._texts) - 1
+        if not self._request_id and self._kept >= KEEP_PER_INVOCATION:
+            self._close_text()
+            last = len(self._texts) - 1
         if last >= self._published and self._texts[last].endswith(b"\n"):
             fresh = b"".join(self._texts[self._published :]).decode(errors="replace")
             self._published = last + 1
             unseen, self._unseen = self._unseen, False
             self._publish(self._request_id, fresh, unseen)
+            if not self._request_id:
+                self._forget()
         if self._read_now > READ_PER_SECOND and self._timer is None:
             self._loop.remove_reader(self._fd)
             self._timer = self._loop.call_later(max(0.0, self._second + 1.0 - time.monotonic()), self._resume)

@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from enum import Enum
 from os import sched_yield
@@ -34,9 +35,11 @@ class Fate(Enum):
 
     EXPIRED = "expired"
     GONE = "gone"
+    UNSEEN = "unseen"
+    """It ended before it had the request: another worker may be given it."""
 
 
-class Worker:
+class Worker(ABC):
     """A worker process that is starting, or waits for a request, or works on one.
 
     It answers with its readiness first; then `send` a request and take the answer, in turn. When it does not answer,
@@ -50,14 +53,18 @@ class Worker:
         """The most memory it has used so far, in KiB."""
         self.serial = READY
         self.began_ns = 0
+        self.request_id = ""
+        """Of the invocation it was given last."""
+        self.depth = 0
+        """How many functions in a row have led to that invocation."""
         self.idle_since = 0.0
         self.gone = False
         """It cannot answer any more."""
+        self.fault = ""
+        """Why it could not begin, when that is not the handler's doing."""
         self._zygote = zygote
         self._tmp = tmp
         self._loop = asyncio.get_running_loop()
-        self._partial = bytearray()
-        self._unsent = memoryview(b"")
         self._answer: asyncio.Future[Reply | Fate] | None = None
         with contextlib.ExitStack() as undo:
             tmp.mkdir(mode=0o700)
@@ -87,8 +94,109 @@ class Worker:
     def begin(self, request_id: str) -> None:
         """Say which invocation comes next. Its request must carry `serial`; the time runs from `began_ns`."""
         self.output.begin(request_id)
+        self.request_id = request_id
         self.serial = self.serial % 0xFFFF_FFFF + 1
         self.began_ns = monotonic_ns()
+
+    @abstractmethod
+    def send(self, frame: bytes) -> bool:
+        """Send a request; False when the worker has gone and has not got it."""
+
+    @abstractmethod
+    def wait(self, seconds: float) -> Reply | None:
+        """Return the answer if it comes within so many seconds, in which the event loop stands still."""
+
+    async def open(self) -> None:  # noqa: B027 - most have nothing left to do
+        """Do what is left to do before the worker can be talked to. Call it once."""
+
+    async def answer(self, deadline: float) -> Reply | Fate:
+        """Return the answer, or why there is none at `deadline` (the loop's clock)."""
+        if self.gone:
+            return self._why_gone()
+        future: asyncio.Future[Reply | Fate] = self._loop.create_future()
+        self._answer = future
+        timer = self._loop.call_at(deadline, settle, future, Fate.EXPIRED)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+            self._answer = None
+
+    def kill(self) -> None:
+        """Kill the process with all its descendants. `ended` says when they are gone."""
+        self._zygote.kill(self._process)
+
+    async def dismiss(self) -> Exit:
+        """Kill the process with all its descendants, and return when they are gone."""
+        self.kill()
+        return await asyncio.shield(self.ended)
+
+    async def end(self) -> Exit:
+        """Let a worker that has nothing to do end by itself, kill it when it does not soon; return when it is gone."""
+        if not self.gone:
+            self._ask_to_end()
+        return await self._until_gone()
+
+    async def terminate(self) -> Exit:
+        """Send SIGTERM, kill it when that does not help soon; return when it is gone."""
+        if not self.gone:
+            self._zygote.terminate(self._process)
+        return await self._until_gone()
+
+    async def _until_gone(self) -> Exit:
+        timer = self._loop.call_later(_GRACE_S, self.kill)
+        try:
+            return await asyncio.shield(self.ended)
+        finally:
+            timer.cancel()
+
+    async def _watch(self) -> Exit:
+        left = await self._process.exited
+        self._lose()
+        self.peak_kb = max(self.peak_kb, left.peak_kb)
+        self.output.close()
+        try:
+            self._tmp.rmdir()  # mostly empty: no thread for it
+        except OSError:
+            await asyncio.to_thread(remove_tree, self._tmp)
+        return left
+
+    @abstractmethod
+    def _ask_to_end(self) -> None:
+        """Tell a live worker that nothing more will come."""
+
+    @abstractmethod
+    def _on_readable(self) -> None:
+        """Read what the process has sent on its socket."""
+
+    def _on_gone(self) -> None:
+        self._lose()
+        self.kill()  # it may live on without its socket
+
+    def _lose(self) -> None:
+        if self.gone:
+            return
+        self.gone = True
+        self._disconnect()
+        if self._answer is not None:
+            settle(self._answer, self._why_gone())
+
+    def _disconnect(self) -> None:
+        self._loop.remove_reader(self._fd)
+        self._loop.remove_writer(self._fd)
+        self._sock.close()
+
+    def _why_gone(self) -> Fate:
+        return Fate.GONE
+
+
+class PythonWorker(Worker):
+    """A worker that was forked with the interpreter in it, and speaks the frames of `inside.frames`."""
+
+    def __init__(self, zygote: Zygote, spec: Mapping[str, object], tmp: Path, publish: Publish) -> None:
+        self._partial = bytearray()
+        self._unsent = memoryview(b"")
+        super().__init__(zygote, spec, tmp, publish)
 
     def send(self, frame: bytes) -> bool:
         """Send a request; False when the worker has gone and has not got it."""
@@ -125,49 +233,9 @@ class Worker:
                 self._on_gone()
         return None
 
-    async def answer(self, deadline: float) -> Reply | Fate:
-        """Return the answer, or why there is none at `deadline` (the loop's clock)."""
-        if self.gone:
-            return Fate.GONE
-        future: asyncio.Future[Reply | Fate] = self._loop.create_future()
-        self._answer = future
-        timer = self._loop.call_at(deadline, _settle, future, Fate.EXPIRED)
-        try:
-            return await future
-        finally:
-            timer.cancel()
-            self._answer = None
-
-    def kill(self) -> None:
-        """Kill the process with all its descendants. `ended` says when they are gone."""
-        self._zygote.kill(self._process)
-
-    async def dismiss(self) -> Exit:
-        """Kill the process with all its descendants, and return when they are gone."""
-        self.kill()
-        return await asyncio.shield(self.ended)
-
-    async def end(self) -> Exit:
-        """Let a worker that has nothing to do end by itself, kill it when it does not soon; return when it is gone."""
-        if not self.gone:
-            with contextlib.suppress(OSError):
-                self._sock.shutdown(socket.SHUT_WR)
-        timer = self._loop.call_later(_GRACE_S, self.kill)
-        try:
-            return await asyncio.shield(self.ended)
-        finally:
-            timer.cancel()
-
-    async def _watch(self) -> Exit:
-        left = await self._process.exited
-        self._lose()
-        self.peak_kb = max(self.peak_kb, left.peak_kb)
-        self.output.close()
-        try:
-            self._tmp.rmdir()  # mostly empty: no thread for it
-        except OSError:
-            await asyncio.to_thread(remove_tree, self._tmp)
-        return left
+    def _ask_to_end(self) -> None:
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
 
     def _on_readable(self) -> None:
         reply = self._receive(_BIG_CHUNK)
@@ -176,7 +244,7 @@ class Worker:
         if self._answer is None:
             self._on_gone()  # it spoke without having been asked: not to be trusted any more
         else:
-            _settle(self._answer, reply)
+            settle(self._answer, reply)
 
     def _on_writable(self) -> None:
         try:
@@ -221,20 +289,6 @@ class Worker:
             self._partial += data
         return None
 
-    def _on_gone(self) -> None:
-        self._lose()
-        self.kill()  # it may live on without its socket
-
-    def _lose(self) -> None:
-        if self.gone:
-            return
-        self.gone = True
-        self._loop.remove_reader(self._fd)
-        self._loop.remove_writer(self._fd)
-        self._sock.close()
-        if self._answer is not None:
-            _settle(self._answer, Fate.GONE)
-
 
 def remove_tree(folder: Path) -> None:
     """Remove a folder that a handler filled, also what it made unreadable. Nothing may still write to it."""
@@ -247,6 +301,7 @@ def remove_tree(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _settle(future: asyncio.Future[Reply | Fate], value: Reply | Fate) -> None:
+def settle(future: asyncio.Future[Reply | Fate], value: Reply | Fate) -> None:
+    """Complete the future unless that was done."""
     if not future.done():
         future.set_result(value)

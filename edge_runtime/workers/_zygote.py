@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-_SCRIPT = Path(__file__).parent / "inside" / "zygote.py"
+SCRIPT = Path(__file__).parent / "inside" / "zygote.py"
 _ANSWER_S = 1.0
 """A kill that is not confirmed within this time means that the zygote itself is stuck."""
 _STEADY_S = 1.0
@@ -48,8 +49,13 @@ class Process:
 class Zygote:
     """One zygote process at a time; one that died is replaced. `log` gets lines for the operator."""
 
-    def __init__(self, log: Callable[[str], None]) -> None:
+    def __init__(self, log: Callable[[str], None], isolation: str = "default", packages: str = "") -> None:
+        """`packages` is a folder from which boto3 is imported beforehand; empty: not at all."""
         self._log = log
+        self._isolation = isolation
+        self._packages = packages
+        self.found: list[tuple[str, bool, str]] | None = None
+        """What keeps the workers apart: layer, whether it is active, why not. None until the zygote has said so."""
         self.token = secrets.token_hex(10)
         """In the environment of every process below the zygote: the host finds them by it when the zygote was killed.
 
@@ -70,6 +76,10 @@ class Zygote:
         """The zygote's process id, 0 while there is none."""
         return self._popen.pid if self._popen else 0
 
+    def with_packages(self, packages: str) -> Zygote:
+        """Return another one, not started, that differs only in what it has imported."""
+        return Zygote(self._log, self._isolation, packages)
+
     async def start(self) -> None:
         """Start the zygote if there is none; does not wait until it is ready, as requests wait for it in its socket.
 
@@ -87,11 +97,11 @@ class Zygote:
         mine.setblocking(False)
         try:
             self._popen = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-X", "utf8", str(_SCRIPT)],
+                [sys.executable, "-I", "-S", "-X", "utf8", str(SCRIPT), *filter(None, (self._packages,))],
                 stdin=its.fileno(),
                 stdout=subprocess.DEVNULL,
                 cwd="/",
-                env={"EDGE_ZYGOTE": self.token},
+                env={"EDGE_ZYGOTE": self.token, "EDGE_ISOLATION": self._isolation},
                 start_new_session=True,  # Ctrl-C in a terminal is for the host, which closes in order
             )
         except BaseException:
@@ -132,6 +142,11 @@ class Zygote:
             return
         asyncio.get_running_loop().call_later(_ANSWER_S, self._check_killed, process)
 
+    def terminate(self, process: Process) -> None:
+        """Send a worker SIGTERM: it may end in order. It alone, and not its descendants."""
+        if process.pid and not process.exited.done():
+            _signal_if_marked(process.pid, self.token.encode(), signal.SIGTERM)
+
     def _check_killed(self, process: Process) -> None:
         if not process.exited.done():
             self._replace()
@@ -154,7 +169,10 @@ class Zygote:
             else:
                 self._on_death()
 
-    def _take(self, report: Mapping[str, int | str]) -> None:
+    def _take(self, report: Mapping[str, Any]) -> None:
+        if "isolation" in report:
+            self.found = [(name, active, why) for name, active, why in report["isolation"]]
+            return
         number = int(report["id"])
         if "pid" in report:
             self._processes[number].pid = int(report["pid"])
@@ -208,13 +226,20 @@ class Zygote:
 def _sweep(mark: bytes) -> None:
     """Kill every process whose environment holds the mark, until there is none."""
     for _ in range(100):
-        killed = [_kill_if_marked(int(path.name), mark) for path in Path("/proc").iterdir() if path.name.isdigit()]
+        stopped: set[int] = set()  # first, as what is stopped does not fork
+        while found := {pid for pid in _pids() - stopped if _signal_if_marked(pid, mark, signal.SIGSTOP)}:
+            stopped |= found
+        killed = [_signal_if_marked(pid, mark) for pid in stopped]  # all, and not until the first
         if not any(killed):
             return
         time.sleep(0.002)
 
 
-def _kill_if_marked(pid: int, mark: bytes) -> bool:
+def _pids() -> set[int]:
+    return {int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()}
+
+
+def _signal_if_marked(pid: int, mark: bytes, number: int = signal.SIGKILL) -> bool:
     try:
         handle = os.pidfd_open(pid)  # so that the number cannot come to mean another process in between
     except OSError:
@@ -222,7 +247,7 @@ def _kill_if_marked(pid: int, mark: bytes) -> bool:
     try:
         if mark not in Path(f"/proc/{pid}/environ").read_bytes():
             return False
-        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        signal.pidfd_send_signal(handle, number)
     except OSError:  # ended meanwhile, or another user's
         return False
     finally:

@@ -1,4 +1,4 @@
-"""From the queue of a function to its workers, and what comes of it.
+"""From the queue of a function to its workers, and what comes of it: Lambda's asynchronous invocation.
 
 An event stays queued until its handler has returned; its deletion and what the handler published are one transaction.
 So a crash at any moment runs the handler again, and never loses the event.
@@ -7,52 +7,66 @@ Three things can go wrong, and each is told apart:
 
 - the handler fails: the event is tried again after a wait that doubles, the others go on meanwhile; after the last try
   it is a dead letter
-- what the handler returned is not accepted (a full queue that rejects, a full disk), or the host cannot run it at all:
-  nobody can mend that by trying other events, so the function waits, and then goes on in order with the same event;
-  this counts as no try
-- the event itself is hopeless: it is a dead letter at once
+- what the handler returned is not accepted (a full queue that rejects, a full disk), or the host cannot run it at all,
+  or the function is throttled: nobody can mend that by trying other events, so the function waits, and then goes on in
+  order with the same event; this counts as no try
+- the event itself is hopeless (no JSON, too large, too old, caused by too many functions in a row): it is a dead letter
+  at once
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from edge_runtime import failpoint
 from edge_runtime.app import Function
-from edge_runtime.clock import Clock, make_event
-from edge_runtime.errors import EdgeError, QueueFullError, StoreError
+from edge_runtime.clock import Clock, new_id
+from edge_runtime.errors import EdgeError
 from edge_runtime.model import Event, Message, Result
-from edge_runtime.pure.events.destination import failure_record
+from edge_runtime.pure.events.sqs import failed_items
+from edge_runtime.pure.permissions import CLIENT_CONTEXT, OURS, depth
 from edge_runtime.store.jobs import Entry
 from edge_runtime.store.store import Store
+from edge_runtime.workers import _outcomes as outcomes
+from edge_runtime.workers import _retries as retries
+from edge_runtime.workers._batches import gather, pack
+from edge_runtime.workers._outcomes import Destinations, Failure
+from edge_runtime.workers._report import EXITED, THROTTLED
+from edge_runtime.workers._settling import Settling
 
-_log = logging.getLogger(__name__)
-_MOST_PARKED = 1000
-_MOST_PARKED_BYTES = 8 << 20
-"""What waits for its next try is in memory. With more, no new event is begun: the rest waits on disk."""
-_MOST_SETTLING = 256
-_FIRST_PAUSE_S = 1.0
-_LONGEST_PAUSE_S = 60.0
-_LONGEST_WAIT_S = 86_400.0
-_MOST_REASON = 300
-_HOPELESS = frozenset({"Runtime.UnmarshalError", "RequestEntityTooLarge"})
-"""Errors that lie in the event: another try would end as this one did."""
+BYTES = "application/octet-stream"
+"""The content type of a payload that is handed over unparsed."""
 
 
 class Invoker(Protocol):
     """What runs a handler: the pool of workers, or an inline one in tests."""
 
     def invoke(
-        self, name: str, payload: bytes, *, request_id: str, context: Mapping[str, object] | None = None
+        self,
+        name: str,
+        payload: bytes,
+        *,
+        request_id: str,
+        context: Mapping[str, object] | None = None,
+        depth: int = 0,
     ) -> Awaitable[Result]:
         """Return what the handler of function `name` makes of the payload.
 
+        `depth` says how many functions ran in a row to cause this.
+
         Raises: EdgeError when the handler could not be run, through no fault of its own or of the event.
         """
+
+
+class _Call(NamedTuple):
+    """One invocation."""
+
+    payload: bytes
+    request_id: str
+    context: Mapping[str, object] | None
+    depth: int
 
 
 class Dispatcher:
@@ -75,218 +89,188 @@ class Dispatcher:
         self._queue = store.queue(self.target)
         self._pool = pool
         self._clock = clock
-        self._route = route
-        self._emitted = emitted
         self._turn = asyncio.Lock()
-        self._room = asyncio.Semaphore(_MOST_SETTLING)
         self._running = 0
-        self._settling: set[asyncio.Future[object]] = set()
-        self._parked: dict[asyncio.Task[None], Message] = {}
-        self._parked_bytes = 0
-        self._refused: list[Message] = []
-        self._pause: asyncio.Task[None] | None = None
-        self._pause_s = _FIRST_PAUSE_S
         self._finishing = False
         self._changed = asyncio.Event()
         """Set whenever something ended that somebody may wait for."""
+        self._room = retries.Room(function, clock, self._give_back)
+        self._destinations = Destinations(function, clock, route)
+        self._settling = Settling(
+            function,
+            store,
+            clock,
+            self._room,
+            destinations=self._destinations,
+            emitted=emitted,
+            changed=self._changed,
+        )
 
     async def run(self) -> None:
         """Work for ever. When cancelled, what was begun is finished or goes back to the queue."""
         try:
             async with asyncio.TaskGroup() as group:
-                for number in range(self._function.concurrency):
+                for number in range(max(1, self._function.concurrency)):
                     group.create_task(self._work(), name=f"dispatch.{self._function.name}.{number}")
-                if not self._function.concurrency:
-                    await self._for_ever()
         finally:
-            timers = [*self._parked, *([self._pause] if self._pause else [])]
-            for timer in timers:
-                timer.cancel()
-            if timers:
-                await asyncio.wait(timers)
-            if self._settling:
-                await asyncio.wait(self._settling)
+            await self._room.close()
+            await self._settling.close()
 
     async def finish(self) -> None:
         """Begin no other event, and return when the handlers that run have ended and what they made is stored."""
         self._finishing = True
-        await self._until(lambda: not self._running and not self._settling)
+        await self._until(lambda: not self._running and self._settling.idle)
 
     async def _work(self) -> None:
+        batch = self._function.batch
         while True:
             async with self._turn:
                 if self._waits():
                     await self._until(lambda: not self._waits())
-                (message,) = await self._queue.get(1)
+                hand = await (self._queue.get(1) if batch is None else gather(self._queue, self._clock, batch))
             self._running += 1
             try:
-                if self._finishing or self._pause is not None:
-                    self._hold(message)
-                else:
-                    await self._handle(message)
+                await self._take(hand)
             except BaseException:
-                self._queue.give_back([message])
+                self._queue.give_back(hand)
                 raise
             finally:
                 self._running -= 1
                 self._changed.set()
 
-    async def _handle(self, message: Message) -> None:
-        event = message.event
+    # In `hand` are the messages that nobody else has in his care: should something go wrong, they go back.
+
+    async def _take(self, hand: list[Message]) -> None:
+        """Do with each message what is to be done."""
+        if not (self._finishing or self._room.paused) and (given_up := self._sort_out(hand)):
+            await self._settling.failed(given_up)
+            _take_out(hand, [message for message, _ in given_up])
+        if not hand:
+            return
+        if self._finishing or self._room.paused:
+            self._room.hold(_all(hand))
+        elif not self._function.concurrency:
+            # Throttled, and nothing will change before the first of them is too old.
+            self._room.hold(hand, wait_s=outcomes.life_left_s(self._function, hand[0], self._store.age_ns()))
+            hand.clear()
+        else:
+            await self._invoke(hand)
+
+    def _sort_out(self, hand: list[Message]) -> list[tuple[Message, Failure]]:
+        """Let what may not run yet wait for its time; return what shall not run at all."""
+        now_ns = self._store.age_ns()
+        given_up: list[tuple[Message, Failure]] = []
+        early: dict[int, list[Message]] = {}
+        for message in hand:
+            if (failure := outcomes.hopeless(self._function, message, now_ns)) is not None:
+                given_up.append((message, failure))
+            elif message.event.headers and (due_ns := retries.due_ns(message)) > now_ns:
+                early.setdefault(due_ns, []).append(message)
+        for due_ns, messages in early.items():
+            # The clock may have lost some seconds in a crash, and a damaged file holds anything.
+            longest_s = retries.retry_wait_s(self._function, max(m.tries for m in messages))
+            self._room.park(messages, min((due_ns - now_ns) / 1e9, longest_s))
+            _take_out(hand, messages)
+        return given_up
+
+    async def _invoke(self, hand: list[Message]) -> None:
+        call = self._single(hand[0]) if self._function.batch is None else await self._batch(hand)
+        if call is None:
+            return
         failpoint.reach("invoke.sent")
         try:
             result = await self._pool.invoke(
                 self._function.name,
-                event.payload,
-                request_id=event.id,
-                context={"custom": {**event.headers, "subject": event.topic}},
+                call.payload,
+                request_id=call.request_id,
+                context=call.context,
+                depth=call.depth,
             )
         except EdgeError as error:
-            self._hold(message, f"function {self._function.name!r} cannot be run now: {error}")
+            # That the workers end while the host ends is no trouble.
+            why = "" if self._finishing else f"function {self._function.name!r} cannot be run now: {error}"
+            self._room.hold(_all(hand), why, longest_s=retries.LONGEST_THROTTLE_S)
             return
         failpoint.reach("invoke.replied")
-        if result.error:
-            await self._failed(message, result)
+        if result.error == THROTTLED and not result.log:  # no handler ran: its log would have a START line
+            self._room.hold(_all(hand), longest_s=retries.LONGEST_THROTTLE_S)
+        elif result.error == EXITED and self._finishing:
+            self._room.hold(_all(hand))  # a signal to all processes of the host ends its workers too
+        elif result.error:
+            await self._fail(hand, outcomes.of_result(result))
         else:
-            await self._succeeded(message, result)
+            await self._answered(hand, call, result.payload)
 
-    async def _succeeded(self, message: Message, result: Result) -> None:
+    def _single(self, message: Message) -> _Call:
+        event, deep = message.event, 0
+        custom = {"subject": event.topic}
+        if event.headers:
+            custom = {**{k: v for k, v in event.headers.items() if not k.startswith(OURS)}, **custom}
+            deep = depth(event.headers)
+        context: dict[str, object] = {"custom": custom}
+        if CLIENT_CONTEXT in event.headers:
+            context["client_context"] = event.headers[CLIENT_CONTEXT]
+        if self._function.binary:
+            context["content_type"] = BYTES
+        return _Call(event.payload, event.id, context, deep)
+
+    async def _batch(self, hand: list[Message]) -> _Call | None:
+        """Return the invocation for a batch. What finds no room in it goes back to the queue."""
+        now = self._clock.now()
+        payload, count = pack(hand, self._function.name, now.wall_ns)
+        if count < len(hand):
+            self._queue.give_back(hand[max(count, 1) :])
+            del hand[max(count, 1) :]
+        if not count:
+            await self._fail(hand, outcomes.too_large(len(hand[0].event.payload), self._function.payload_bytes))
+            return None
+        return _Call(payload, new_id(now), None, max(depth(message.event.headers) for message in hand))
+
+    async def _answered(self, hand: list[Message], call: _Call, reply: bytes) -> None:
+        batch = self._function.batch
         emitted: list[Entry] = []
-        destination = self._function.on_success
-        if destination and result.payload and result.payload != b"null":
-            try:
-                emitted.append(self._entry(destination.topic, result.payload, message))
-            except EdgeError as error:
-                await self._bury(message, result, f"its reply cannot be emitted: {error}")
+        if batch is not None and batch.report_failures:  # then the reply is a report and no event
+            ids = {message.event.id for message in hand}
+            failed = failed_items(reply, ids)
+            if failed is None or failed:
+                again = [m for m in hand if failed is None or m.event.id in failed]
+                done = [m for m in hand if failed is not None and m.event.id not in failed]
+                await self._settling.failed([(m, outcomes.reported(reply)) for m in again], done=done)
+                hand.clear()
                 return
-        # Not awaited: the next event need not wait for the disk. The commits keep their order.
-        await self._room.acquire()
-        settled = self._store.change(emitted, done=[message])
-        self._settling.add(settled)
-        settled.add_done_callback(lambda future: self._on_settled(future, message, emitted))
-
-    def _on_settled(self, settled: asyncio.Future[object], message: Message, emitted: Sequence[Entry]) -> None:
-        self._room.release()
-        self._settling.discard(settled)
-        self._changed.set()
-        error = settled.exception()
-        if error is not None:
-            # The handler ran, but what it made could not be kept. Not kept here either: replies may be large.
-            self._hold(message, f"the reply of function {self._function.name!r} was not accepted: {error}")
-            return
-        self._pause_s = _FIRST_PAUSE_S
-        if emitted and self._emitted is not None:
-            self._emitted(emitted)
-
-    async def _failed(self, message: Message, result: Result) -> None:
-        tries = message.tries + 1
-        if tries > self._function.retries or result.error in _HOPELESS:
-            await self._bury(message, result, _reason(result))
-            return
-        again = message._replace(tries=tries)
-        try:
-            await self._store.change(retried=[again])
-        except StoreError as error:
-            _log.warning("the count of tries was not saved: %s", error)
-        self._park(again, min(self._function.retry_wait_s * 2.0 ** min(tries - 1, 64), _LONGEST_WAIT_S))
-
-    async def _bury(self, message: Message, result: Result, reason: str) -> None:
-        """Give the event up: make it a dead letter, and emit the record of that."""
-        name, letter = self._function.name, message._replace(tries=message.tries + 1)
-        _log.error(
-            "function %r gave up on event %s (%s) after %d tries: %s; see: edge queue ls function/%s --dead",
-            name, message.event.id, message.event.topic, letter.tries, reason, name,
-        )  # fmt: skip
-        emitted = self._record(letter, result)
-        while True:
+        else:
             try:
-                await self._store.change(emitted, dead=[(letter, reason)])
-            except StoreError as error:
-                _log.warning("a dead letter of function %r cannot be written yet: %s", name, error)
-                await self._clock.sleep(_FIRST_PAUSE_S)
-            except QueueFullError as error:
-                _log.warning("the failure record of function %r was not accepted: %s", name, error)
-                emitted = []
-            else:
-                break
-        if emitted and self._emitted is not None:
-            self._emitted(emitted)
-
-    def _record(self, letter: Message, result: Result) -> list[Entry]:
-        """Return what goes to the failure destination: without the payloads when they are too large for it."""
-        destination, event = self._function.on_failure, letter.event
-        if destination is None:
-            return []
-        now_ns = self._clock.now().wall_ns
-        for request, response in ((event.payload, result.payload), (None, None)):
-            record = failure_record(
-                self._function.name, event.id, request, response, invocations=letter.tries, wall_ns=now_ns
-            )
-            try:
-                return [self._entry(destination.topic, record, letter)]
+                emitted = self._destinations.success(hand, call.request_id, call.payload, reply)
             except EdgeError as error:
-                _log.warning("a failure record of function %r cannot be emitted: %s", self._function.name, error)
-        return []
+                await self._fail(hand, outcomes.not_emitted(error, reply))
+                return
+        await self._settling.succeeded(list(hand), emitted)
+        hand.clear()
 
-    def _entry(self, topic: str, payload: bytes, cause: Message) -> Entry:
-        headers = {"edge-cause": cause.event.id}
-        return self._route(make_event(self._clock, topic, payload, f"function/{self._function.name}", headers))
+    async def _fail(self, hand: list[Message], failure: Failure) -> None:
+        await self._settling.failed([(message, failure) for message in hand])
+        hand.clear()
 
-    # -- waiting -------------------------------------------------------------------------------------------------
-
-    def _park(self, message: Message, wait_s: float) -> None:
-        """Let the message run again after its wait; others go first meanwhile."""
-        timer = self._timer(wait_s, "retry")
-        self._parked[timer] = message
-        self._parked_bytes += len(message.event.payload)
-        timer.add_done_callback(self._unpark)
-
-    def _unpark(self, timer: asyncio.Task[None]) -> None:
-        message = self._parked.pop(timer)
-        self._parked_bytes -= len(message.event.payload)
-        self._queue.give_back([message])
+    def _give_back(self, messages: Sequence[Message]) -> None:
+        self._queue.give_back(messages)
         self._changed.set()
-
-    def _timer(self, wait_s: float, what: str) -> asyncio.Task[None]:
-        return asyncio.create_task(self._sleep(wait_s), name=f"dispatch.{self._function.name}.{what}")
-
-    async def _sleep(self, wait_s: float) -> None:
-        await self._clock.sleep(wait_s)
 
     def _waits(self) -> bool:
         """Tell whether no new event may be begun now."""
-        crowded = len(self._parked) >= _MOST_PARKED or self._parked_bytes >= _MOST_PARKED_BYTES
-        return self._pause is not None or self._finishing or crowded
-
-    def _hold(self, message: Message, why: str = "") -> None:
-        """Let the message run again, and no other before it: what stopped it would stop them too."""
-        self._refused.append(message)
-        if self._pause is not None:
-            return
-        if why:
-            _log.warning("%s; it will run again in %g s", why, self._pause_s)
-        self._pause = self._timer(self._pause_s, "pause")
-        self._pause.add_done_callback(self._go_on)
-        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
-
-    def _go_on(self, _: asyncio.Task[None]) -> None:
-        self._pause = None
-        refused, self._refused = self._refused, []
-        self._queue.give_back(refused)
-        self._changed.set()
+        return self._room.paused or self._finishing or self._room.crowded
 
     async def _until(self, happened: Callable[[], bool]) -> None:
         while not happened():
             self._changed.clear()
             await self._changed.wait()
 
-    async def _for_ever(self) -> None:
-        await asyncio.get_running_loop().create_future()
+
+def _all(hand: list[Message]) -> list[Message]:
+    """Take everything out of a hand."""
+    messages, hand[:] = list(hand), []
+    return messages
 
 
-def _reason(result: Result) -> str:
-    """Return `type: message` of a handler's error. The error object may be the handler's own and hold anything."""
-    try:
-        return f"{result.error}: {json.loads(result.payload)['errorMessage']}"[:_MOST_REASON]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return result.error
+def _take_out(hand: list[Message], messages: Sequence[Message]) -> None:
+    taken = {(message.priority, message.seq) for message in messages}
+    hand[:] = [message for message in hand if (message.priority, message.seq) not in taken]

@@ -57,6 +57,8 @@ class InlinePool:
         request_id: str,
         context: Mapping[str, object] | None = None,
         timeout_s: float | None = None,
+        depth: int = 0,  # noqa: ARG002 - nobody asks an inline pool who calls
+        wait: bool = True,  # noqa: ARG002 - it never is busy
     ) -> Result:
         """Call a handler once; arguments and result as in `Pool.invoke`.
 

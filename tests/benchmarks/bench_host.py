@@ -76,7 +76,7 @@ def start(app: Path, state: Path) -> tuple[subprocess.Popen[bytes], float]:
 
 
 def starts(app: Path, *states: Path) -> list[float]:
-    """Return the median seconds of a start on each state, in turn; the first, which checks the app file, is left out."""
+    """Return the median seconds of a start on each state, in turn, without the first: it checks the app file."""
     times: list[list[float]] = [[] for _ in states]
     for _ in range(STARTS + 1):
         for state, row in zip(states, times, strict=True):

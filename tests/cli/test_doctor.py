@@ -43,8 +43,30 @@ def test_a_right_machine_and_app(app: Path, tmp_path: Path) -> None:
     assert found["disk"]["level"] in {"ok", "warn"}
     assert found["host"] == {"what": "host", "level": "ok", "text": "not running", "fix": ""}
     assert found["clock"]["level"] in {"ok", "warn"}
+    assert found["isolation"]["level"] in {"ok", "warn"}
     assert found["app"] == {"what": "app", "level": "ok", "text": f"{app} declares the thing station", "fix": ""}
     assert list(tmp_path.iterdir()) == [app]
+
+
+def test_isolation_that_is_off_says_how_to_have_it(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGE_ISOLATION", "off")
+    rows = [row for row in json.loads(edge(["doctor", app, "--json"]).stdout) if row["what"] == "isolation"]
+    assert rows == [
+        {"what": "isolation", "level": "ok", "text": "off: limits", "fix": ""},
+        {
+            "what": "isolation",
+            "level": "warn",
+            "text": "isolation is missing: EDGE_ISOLATION=off",
+            "fix": "unset EDGE_ISOLATION",
+        },
+    ]
+    monkeypatch.setenv("EDGE_ISOLATION", "much")
+    assert findings(app)["isolation"] == {
+        "what": "isolation",
+        "level": "fail",
+        "text": "EDGE_ISOLATION is 'much'",
+        "fix": "default or off",
+    }
 
 
 def test_it_prints_a_line_and_what_to_do(app: Path) -> None:

@@ -1,14 +1,12 @@
-"""publish, tail and invoke, against a host that answers as told."""
+"""publish and tail, against a host that answers as told."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-import pytest
-
 from edge_runtime.control import pack, unpack
-from edge_runtime.errors import LimitError, NotFoundError
+from edge_runtime.errors import LimitError
 from tests.cli.fakehost import edge, running
 
 ITEM = {"topic": "device/soil", "source": "device/soil", "time": 1_700_000_000.5, "id": "i-1"}
@@ -83,72 +81,3 @@ def test_tail_as_json_is_an_object_a_line(tmp_path: Path) -> None:
         {**ITEM, "targets": ["uplink"], "payload": "grün\n"},
         {**ITEM, "targets": [], "payload_base64": "/w=="},
     ]
-
-
-ANSWER = {
-    "payload": pack(b'{"water": true}'),
-    "error": "",
-    "log": "START\nhello \x1b[1m\nEND\tfine",
-    "duration_ms": 1.5,
-    "init_ms": 20.0,
-    "peak_kb": 9000,
-}
-
-
-def test_invoke_prints_the_reply_and_logs_apart(tmp_path: Path) -> None:
-    (tmp_path / "event.json").write_text('{"a": 1}')
-    with running(tmp_path, {"invoke": ANSWER}) as host:
-        result = edge(["invoke", "irrigate", "--event", tmp_path / "event.json", "--state", tmp_path])
-    assert (result.exit_code, result.stdout) == (0, '{"water": true}\n')
-    assert result.stderr == "START\nhello \\x1b[1m\nEND\tfine\n"
-    [(_, args)] = host.asked
-    assert (args["name"], unpack(args["payload"])) == ("irrigate", b'{"a": 1}')
-
-
-def test_invoke_takes_the_event_from_the_standard_input_or_an_empty_one(tmp_path: Path) -> None:
-    with running(tmp_path, {"invoke": ANSWER}) as host:
-        edge(["invoke", "f", "--event", "-", "--state", tmp_path], stdin=b"[1]")
-        edge(["invoke", "f", "--state", tmp_path])
-    assert [unpack(args["payload"]) for _, args in host.asked] == [b"[1]", b"{}"]
-
-
-def test_invoke_as_json_is_all_in_one(tmp_path: Path) -> None:
-    with running(tmp_path, {"invoke": ANSWER}):
-        result = edge(["invoke", "f", "--state", tmp_path, "--json"])
-    assert json.loads(result.stdout) == {**ANSWER, "payload": '{"water": true}'}
-    assert result.stderr == ""
-
-
-def test_a_handler_that_failed_gives_exit_status_1(tmp_path: Path) -> None:
-    failed = {**ANSWER, "error": "KeyError", "payload": pack(b'{"errorType": "KeyError"}'), "log": ""}
-    with running(tmp_path, {"invoke": failed}):
-        result = edge(["invoke", "f", "--state", tmp_path])
-    assert (result.exit_code, result.stdout) == (1, '{"errorType": "KeyError"}\n')
-    assert result.stderr == "error: function 'f' failed: KeyError\n"
-
-
-def test_a_function_that_is_not_there(tmp_path: Path) -> None:
-    missing = NotFoundError("there is no function 'g'; did you mean 'f'?", hint="known: f")
-    with running(tmp_path, {"invoke": missing}):
-        result = edge(["invoke", "g", "--state", tmp_path])
-    assert (result.exit_code, result.stderr) == (1, f"error: {missing}\nhint: known: f\n")
-
-
-@pytest.mark.parametrize(
-    ("event", "words"),
-    [(b"{", "error: the event is no JSON: "), (b"", "error: the event is no JSON: "), (b"x" * 7_000_000, "more than")],
-)
-def test_an_event_that_is_no_json_is_not_sent(tmp_path: Path, event: bytes, words: str) -> None:
-    with running(tmp_path, {"invoke": ANSWER}) as host:
-        result = edge(["invoke", "f", "--event", "-", "--state", tmp_path], stdin=event)
-    assert result.exit_code == 1
-    assert words in result.stderr
-    assert host.asked == []
-
-
-def test_an_event_file_that_is_not_there(tmp_path: Path) -> None:
-    result = edge(["invoke", "f", "--event", tmp_path / "none", "--state", tmp_path])
-    assert (result.exit_code, result.stderr) == (
-        1,
-        f"error: {tmp_path}/none cannot be read: No such file or directory\n",
-    )

@@ -14,6 +14,13 @@ STATUS: dict[str, Any] = {
     "clock": {"wall": 1_700_000_000.0, "boot": "b"},
     "link": {"driver": "awscrt", "state": "down", "since_s": 61, "inflight": 3, "last_error": "no route\nat all"},
     "store": {"bytes": 1_500_000, "limit": 256_000_000, "wal_bytes": 900, "notes": ["salvaged\x1b"]},
+    "isolation": {
+        "level": "partly",
+        "layers": [
+            {"name": "limits", "active": True, "note": "memory", "fix": ""},
+            {"name": "users", "active": False, "note": "Operation not permitted", "fix": "sudo edge run"},
+        ],
+    },
     "functions": [{"function": "f", "state": "idle", "errors": 0}],
     "queues": [{"target": "uplink", "queued": 12, "bytes": 2048, "reasons": {"overflow": 2}}],
     "devices": [],
@@ -31,6 +38,7 @@ def test_status_is_for_people(tmp_path: Path) -> None:
         r"link    awscrt down for 1 min 1 s, 3 not yet acknowledged; last error: no route\nat all",
         "store   1.5 MB of 256.0 MB, log 900 B",
         r"        salvaged\x1b",
+        "kept    functions apart: partly; missing: users, see edge doctor",
         "",
         "functions",
         "FUNCTION  STATE  ERRORS",

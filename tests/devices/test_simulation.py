@@ -205,3 +205,11 @@ def test_what_cannot_be_set() -> None:
         real.simulated = False
         with pytest.raises(ConfigError, match="device 'lamp' is real: its value cannot be set"):
             world.set("lamp", 1)
+
+
+def test_what_has_no_pins_is_real_until_its_value_is_set() -> None:
+    specs = Device("disk", "DiskUsage", {"filesystem": "/"}), Device("door", "Button", {"pin": 17})
+    with simulated(*specs) as (world, devices):
+        assert [devices[name].simulated for name in ("disk", "door")] == [False, True]
+        world.set("disk", 0.25)
+        assert (devices["disk"].simulated, devices["disk"].device.value) == (True, 0.25)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.app import Overflow, QueueLimits, Rule
+from edge_runtime.app import Function, Overflow, QueueLimits, Rule
 from edge_runtime.clock import FakeClock, make_event
 from edge_runtime.errors import ConfigError, LimitError, QueueFullError
-from edge_runtime.host.bus import Bus, Watcher, feeds_of
+from edge_runtime.host.bus import Bus, Watcher, feeds_of, function_rules, payload_bounds
 from edge_runtime.model import Event, Feed
 from edge_runtime.store.store import Store
 
@@ -153,3 +153,16 @@ async def test_a_faulty_filter_is_refused(bus: Bus) -> None:
 
 def test_the_targets_of_rules() -> None:
     assert feeds_of(RULES) == {"function/f", "uplink", "function/small"}
+
+
+async def test_every_function_can_be_invoked_by_its_topic_and_takes_no_more_than_it_says(store: Store) -> None:
+    functions = (Function("f", Path(), "app.handler", payload_bytes=10),)
+    bus = Bus(store, function_rules(functions), aws_quotas=False, payloads=payload_bounds(functions))
+    await bus.emit(event("function/f/invoke", b"x" * 10))
+    assert queued(store) == {"function/f": 1}
+    with pytest.raises(
+        LimitError, match=r"an invocation on topic 'function/f/invoke' has 11 bytes; its function takes 10"
+    ):
+        await bus.emit(event("function/f/invoke", b"x" * 11))
+    await bus.emit(event("function/g/invoke"))
+    assert queued(store) == {"function/f": 1}

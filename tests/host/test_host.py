@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge_runtime import control
-from edge_runtime.app import App, Broker, Device, LinkSpec, Overflow, QueueLimits, Rule, Schedule
+from edge_runtime.app import App, Broker, Destination, Device, LinkSpec, Overflow, QueueLimits, Rule, Schedule
 from edge_runtime.clock import FakeClock
 from edge_runtime.errors import ConfigError, HostError, LimitError, QueueFullError
 from edge_runtime.host import Host
@@ -213,7 +213,7 @@ async def test_a_second_host_is_refused_and_the_first_does_not_notice(tmp_path: 
 
 
 async def test_a_start_that_fails_half_way_leaves_nothing_behind(tmp_path: Path) -> None:
-    faulty = app(tmp_path, function(tmp_path, runtime="cobol"))
+    faulty = app(tmp_path, function(tmp_path, concurrency=-1))
     host = Host(faulty, tmp_path / "state", link=MemoryLink())
     with pytest.raises(ConfigError):
         await host.start()
@@ -346,7 +346,7 @@ async def test_events_wait_for_a_pool_that_cannot_start_and_count_no_try(tmp_pat
         (state / "workers").unlink()
         while it.part("workers")[0] == "waiting":
             await clock.advance(60)
-        await clock.advance(60)
+        await clock.advance(300)  # what stops a function for long is looked at every five minutes, as in AWS
         await it.settled("uplink", 3)
         assert it.arrived == got(3)
 
@@ -367,3 +367,36 @@ async def test_a_control_socket_that_cannot_be_made_does_not_stop_the_app(tmp_pa
 
 def _in_thread(call: object) -> Awaitable[dict[str, object]]:
     return asyncio.to_thread(call)  # type: ignore[arg-type]  # a call without arguments
+
+
+async def test_a_function_sets_off_another_and_a_chain_ends_after_nine(tmp_path: Path) -> None:
+    chain = [
+        function(
+            tmp_path,
+            name=f"f{n}",
+            on_success=Destination(f"function/f{n + 1}/invoke" if n < 10 else "out/never", record=True),
+            on_failure=Destination("out/failed", record=True),
+        )
+        for n in range(1, 11)
+    ]
+    async with site(app(tmp_path, *chain, rules=(Rule("in/#", ("function/f1",)),)), tmp_path) as it:
+        await it.emit("in/a", b"7")
+        await it.until(lambda: it.arrived)
+        ((topic, payload),) = it.arrived
+        record = json.loads(payload)
+        assert topic == "out/failed"
+        assert record["requestContext"]["functionArn"].endswith(":function:f10:$LATEST")
+        assert record["responsePayload"]["errorType"] == "RecursiveInvocationException"
+        inner = record["requestPayload"]
+        for n in range(9, 0, -1):
+            assert inner["requestContext"]["functionArn"].endswith(f":function:f{n}:$LATEST")
+            inner = inner["requestPayload"]
+        assert inner == 7
+        assert it.host.store.counters("function/f10").dead == 1
+
+
+async def test_what_is_not_done_as_declared_is_said_at_the_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with site(app(tmp_path, notes=("lambda.json: execArgs are not passed on",)), tmp_path):
+        assert "lambda.json: execArgs are not passed on" in caplog.text

@@ -108,6 +108,7 @@ async def test_status_tells_how_everything_does(tmp_path: Path) -> None:
         assert status["store"]["bytes"] + status["store"]["wal_bytes"] > 0
         assert status["store"]["limit"] > 0
         assert (status["store"]["disk_tight"], status["store"]["notes"]) == (False, [])
+        assert status["isolation"]["level"] == "off"  # as all tests of the host
         assert [(f["function"], f["invocations"], f["errors"]) for f in status["functions"]] == [("f", 1, 0)]
         assert [(q["target"], q["produced"], q["queued"]) for q in status["queues"]] == [
             ("function/f", 1, 0),

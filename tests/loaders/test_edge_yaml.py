@@ -214,3 +214,13 @@ def test_it_reads_files_by_their_ending() -> None:
     assert edge_yaml.accepts(Path("edge.yaml"))
     assert edge_yaml.accepts(Path("other.yml"))
     assert not edge_yaml.accepts(Path("edge.toml"))
+
+
+def test_a_driver_of_ones_own_lies_beside_the_app_file(tmp_path: Path) -> None:
+    (tmp_path / "hardware").mkdir()
+    source = "class Tank:\n    value = 0\n    def __init__(self, bus, rate=1):\n        pass\n"
+    (tmp_path / "hardware" / "tank_of_mine.py").write_text(source)
+    app = load(tmp_path, "thing: a\ndevices:\n  tank: {driver: tank_of_mine, bus: 1, every: 1s}\n")
+    assert app.devices == (Device("tank", "tank_of_mine", {"bus": 1}, every_s=1.0),)
+    with pytest.raises(ConfigError, match=r"edge\.yaml:3: devices\.tank\.bux: unknown key"):
+        load(tmp_path, "thing: a\ndevices:\n  tank: {driver: tank_of_mine, bux: 1, every: 1s}\n")

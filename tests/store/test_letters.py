@@ -127,3 +127,10 @@ def test_a_purge_counts_what_it_drops(tmp_path: Path) -> None:
         assert purge(writer, dead=True) == 0
         assert writer.db.execute("SELECT purged FROM target").fetchall() == [(4,), (0,)]
         assert writer.targets["b"].queued == 4
+
+
+def test_a_queue_that_is_nearly_right_is_named(tmp_path: Path) -> None:
+    with Opened(tmp_path) as writer, pytest.raises(NotFoundError) as caught:
+        letters.purge(writer, "aa", dead=True)
+    assert str(caught.value) == "there is no queue named 'aa'; did you mean 'a'?"
+    assert caught.value.hint == "known: a"

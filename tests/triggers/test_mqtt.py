@@ -69,7 +69,7 @@ async def test_a_message_becomes_an_event(mosquitto: Mosquitto) -> None:
     async with running(mqtt, recorder):
         await up(mqtt)
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's, untyped
-        properties.UserProperty = [("unit", "lux"), ("room", "küche")]
+        properties.UserProperty = [("unit", "lux"), ("room", "küche"), ("edge-due", "9")]
         client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         client.connect("127.0.0.1", mosquitto.port)
         client.loop_start()

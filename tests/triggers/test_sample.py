@@ -251,6 +251,7 @@ async def test_a_simulated_converter_and_real_load() -> None:
     found = {detail["device"]: detail for detail in recorder.details}
     assert found["soil"]["value"] == pytest.approx(0.5, abs=0.001)
     assert (found["soil"]["pin"], found["soil"]["simulated"]) == ("SPI0.0 channel 3", True)
+    assert found["load"]["simulated"] is False
     assert found["rgb"]["value"] == [0, 0, 0]
     assert found["load"]["value"] >= 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,14 +15,31 @@ import pytest
 
 from edge_runtime.app import Function
 from edge_runtime.model import Result
+from edge_runtime.workers.isolation import Wanted
 from edge_runtime.workers.pool import Pool, Status
+
+OFF = Wanted("off")
+_count = itertools.count()
+
+
+def jail() -> Wanted:
+    """Return full isolation with users that nobody else has: a limit on processes counts all of a user's.
+
+    Few of them, so that a bomb of them does not hold up the tests beside it.
+    """
+    return Wanted(processes=12, uid_base=100_000 + os.getpid() % 100_000 * 1000 + next(_count) % 100 * 10)
 
 
 class Hire(Protocol):
     """Makes a started pool with the handler `app.handler` of this source as function `f`."""
 
-    def __call__(self, source: str, *, init_s: float = 10.0, **options: object) -> Awaitable[Pool]:
-        """Return the pool. `options` are fields of `Function`, and `init_s`."""
+    def __call__(
+        self, source: str, *, init_s: float = 10.0, isolation: Wanted = OFF, **options: object
+    ) -> Awaitable[Pool]:
+        """Return the pool. `options` are fields of `Function`.
+
+        Isolation is off unless a test is about it: most use files to tell what a handler does.
+        """
 
 
 class Log(list[tuple[str, str]]):
@@ -110,13 +128,14 @@ async def pools(tmp_path: Path, log: Log) -> AsyncIterator[Callable[..., Awaitab
     made: list[Pool] = []
     before = descriptors()
 
-    async def make(*functions: Function, init_s: float = 10.0) -> Pool:
+    async def make(*functions: Function, init_s: float = 10.0, isolation: Wanted = OFF) -> Pool:
         pool = Pool(
             {function.name: function for function in functions},
             thing="pi-7",
             scratch=tmp_path / "scratch",
             log=lambda name, text: log.append((name, text)),
             init_s=init_s,
+            isolation=isolation,
         )
         made.append(pool)
         await pool.start()
@@ -133,11 +152,11 @@ async def pools(tmp_path: Path, log: Log) -> AsyncIterator[Callable[..., Awaitab
 
 @pytest.fixture
 def hire(pools: Callable[..., Awaitable[Pool]], tmp_path: Path) -> Hire:
-    async def make(source: str, *, init_s: float = 10.0, **options: object) -> Pool:
+    async def make(source: str, *, init_s: float = 10.0, isolation: Wanted = OFF, **options: object) -> Pool:
         code = tmp_path / "code"
         code.mkdir()
         (code / "app.py").write_text(source, encoding="utf-8")
         function = replace(Function("f", code, "app.handler"), **options)  # type: ignore[arg-type]  # fields
-        return await pools(function, init_s=init_s)
+        return await pools(function, init_s=init_s, isolation=isolation)
 
     return make

@@ -29,6 +29,7 @@ class Handler:
         self.calls: list[bytes] = []
         self.contexts: list[Mapping[str, object]] = []
         self.request_ids: list[str] = []
+        self.depths: list[int] = []
         self.answer: Callable[[bytes], Result] | Result | Exception = Result(b'{"ok":true}')
         self.gate = asyncio.Event()
         self.gate.set()
@@ -36,10 +37,17 @@ class Handler:
         self.most = 0
 
     async def invoke(
-        self, name: str, payload: bytes, *, request_id: str, context: Mapping[str, object] | None = None
+        self,
+        name: str,
+        payload: bytes,
+        *,
+        request_id: str,
+        context: Mapping[str, object] | None = None,
+        depth: int = 0,
     ) -> Result:
         """Take note of the call, wait for the gate, and answer."""
         assert name == "f"
+        self.depths.append(depth)
         self.calls.append(payload)
         self.request_ids.append(request_id)
         self.contexts.append(context or {})
@@ -70,6 +78,7 @@ class Spy:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.queue = store.queue
+        self.age_ns = store.age_ns
         self.changes: list[Change] = []
         self.fail: list[Exception] = []
 
@@ -121,9 +130,9 @@ class Site:
             feeds = (Feed("uplink", 0),)
         return event, feeds
 
-    async def emit(self, *payloads: bytes, headers: Mapping[str, str] = NO_HEADERS) -> list[str]:
+    async def emit(self, *payloads: bytes, headers: Mapping[str, str] = NO_HEADERS, topic: str = "in/a") -> list[str]:
         """Queue an event for each payload; return their ids."""
-        events = [make_event(self.clock, "in/a", payload, "cli", headers) for payload in payloads]
+        events = [make_event(self.clock, topic, payload, "cli", headers) for payload in payloads]
         for event in events:
             await self.store.change([(event, (Feed("function/f", 5),))])
         return [event.id for event in events]

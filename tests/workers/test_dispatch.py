@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from edge_runtime.app import Destination, Overflow, QueueLimits
+from edge_runtime.clock import FakeClock
 from edge_runtime.errors import HostError, LimitError, QueueFullError, StoreError
 from edge_runtime.model import Result
 from edge_runtime.store import schema
@@ -24,7 +25,7 @@ async def test_the_event_leaves_and_the_reply_enters_in_one_transaction(tmp_path
         assert it.spy.changes == [Change(["out/f"], done=[1])]
         (reply,) = await it.uplink(1)
         assert (reply.topic, reply.payload, reply.source) == ("out/f", b'{"ok":true}', "function/f")
-        assert reply.headers == {"edge-cause": event_id}
+        assert reply.headers == {"edge-cause": event_id, "edge-depth": "1"}
         assert it.handler.request_ids == [event_id]
         assert it.shown == ["out/f"]
 
@@ -83,20 +84,58 @@ async def test_others_go_on_while_one_waits_for_its_next_try(tmp_path: Path) -> 
         assert it.handler.calls == [b"1", b"2", b"3"]
 
 
-async def test_the_count_of_tries_survives_a_restart(tmp_path: Path) -> None:
-    handler = Handler()
+async def test_the_count_of_tries_and_the_rest_of_the_wait_survive_a_restart(tmp_path: Path) -> None:
+    handler, clock = Handler(), FakeClock()
     handler.answer = FAILED
-    async with site(tmp_path, handler=handler) as it:
+    async with site(tmp_path, handler=handler, clock=clock) as it:
         await it.emit(b"1")
         await it.until(lambda: it.spy.changes)
         await it.rest()
-    async with site(tmp_path, handler=handler) as it:
+        await clock.advance(20)
+    clock.reboot("boot-2", off_s=3600)  # time without power does not count, the second since the boot does
+    async with site(tmp_path, handler=handler, clock=clock) as it:
+        await it.rest()
+        await clock.advance(38.9)
+        await it.rest()
+        assert len(handler.calls) == 1
+        await clock.advance(0.2)
         await it.until(lambda: it.spy.changes)
         assert it.spy.changes == [Change([], tries=[2])]
-    async with site(tmp_path, handler=handler) as it:
+        await it.rest()
+    async with site(tmp_path, handler=handler, clock=clock) as it:
+        await it.rest()
+        await clock.advance(119.8)
+        assert len(handler.calls) == 2
+        await clock.advance(0.3)
         await it.letters(1)
         assert len(handler.calls) == 3
         assert it.spy.changes == [Change(["failed/f"], dead=[(1, "ValueError: the soil is dry")])]
+
+
+async def test_a_due_time_that_cannot_be_true_is_not_waited_for(tmp_path: Path) -> None:
+    async with site(tmp_path) as it:
+        await it.emit(b"1", headers={"edge-due": "9" * 18})
+        await it.emit(b"2", headers={"edge-due": "soon"})
+        await it.settled(1)
+        await it.clock.advance(60)
+        await it.settled(2)
+        assert it.handler.calls == [b"2", b"1"]
+
+
+async def test_those_that_fail_together_run_again_in_order_after_a_restart(tmp_path: Path) -> None:
+    handler, clock = Handler(), FakeClock()
+    handler.answer = FAILED
+    async with site(tmp_path, handler=handler, clock=clock) as it:
+        await it.emit(b"1", b"2", b"3")
+        await it.until(lambda: len(it.spy.changes) == 3)
+        await it.rest()
+        handler.calls.clear()
+        handler.answer = Result(b"null")
+    async with site(tmp_path, handler=handler, clock=clock) as it:
+        await it.rest()
+        await clock.advance(61)
+        await it.settled(3)
+        assert handler.calls == [b"1", b"2", b"3"]
 
 
 async def test_an_event_given_up_is_a_dead_letter_and_a_record_in_the_shape_of_lambda(tmp_path: Path) -> None:
@@ -119,7 +158,7 @@ async def test_an_event_given_up_is_a_dead_letter_and_a_record_in_the_shape_of_l
             "responseContext": {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"},
             "responsePayload": {"errorMessage": "the soil is dry", "errorType": "ValueError"},
         }
-        assert record.headers == {"edge-cause": event_id}
+        assert record.headers == {"edge-cause": event_id, "edge-depth": "1"}
         letter = await it.store.work(_letter)
         assert letter == ("in/a", b'{"n":1}', 1, "ValueError: the soil is dry")
 
@@ -192,13 +231,17 @@ async def test_a_function_that_the_host_cannot_run_waits_and_counts_no_try(tmp_p
     async with site(tmp_path, replace(F, retries=0)) as it:
         it.handler.answer = HostError("the worker pool is not running")
         await it.emit(b"1", b"2")
-        await it.until(lambda: it.handler.calls)
-        for _ in range(8):
+        for wait_s in (1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300):
+            await it.until(lambda: it.handler.calls)
             await it.rest()
-            await it.clock.advance(61)
-        assert set(it.handler.calls) == {b"1"}
+            assert it.handler.calls == [b"1"]
+            it.handler.calls.clear()
+            await it.clock.advance(wait_s * 0.9)
+            await it.rest()
+            assert it.handler.calls == []
+            await it.clock.advance(wait_s * 0.1 + 0.001)
         it.handler.answer = Result(b"null")
-        await it.clock.advance(61)
+        await it.clock.advance(301)
         await it.settled(2)
         assert it.handler.calls[-2:] == [b"1", b"2"]
         assert it.store.counters("function/f").dead == 0
@@ -344,7 +387,7 @@ async def test_a_disk_that_fails_stops_the_function_and_nothing_is_lost(tmp_path
         assert it.handler.calls == [b"1", b"1", b"2"]
 
 
-async def test_a_count_of_tries_that_cannot_be_saved_still_waits(tmp_path: Path) -> None:
+async def test_a_count_of_tries_is_saved_when_the_disk_is_back(tmp_path: Path) -> None:
     async with site(tmp_path) as it:
         it.handler.answer = FAILED
         it.spy.fail.append(StoreError("the disk is gone"))
@@ -352,6 +395,9 @@ async def test_a_count_of_tries_that_cannot_be_saved_still_waits(tmp_path: Path)
         await it.until(lambda: it.handler.calls)
         await it.rest()
         assert it.spy.changes == []
+        await it.clock.advance(1.01)
+        await it.until(lambda: it.spy.changes)
+        await it.rest()
         it.handler.answer = Result(b"null")
         await it.clock.advance(61)
         await it.settled(1)

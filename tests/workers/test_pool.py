@@ -71,7 +71,6 @@ def value_of_unstarted(functions: dict[str, Function]) -> bool:
 @pytest.mark.parametrize(
     ("function", "text"),
     [
-        (Function("f", Path(), "a.b", runtime="nodejs20.x"), "runtime 'nodejs20.x' is not supported"),
         (Function("f", Path(), "a.b", concurrency=-1), "concurrency must not be negative"),
     ],
 )
@@ -115,8 +114,10 @@ async def test_the_environment_is_lambdas_and_holds_nothing_of_the_hosts(hire: H
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_FORMAT": "Text",
         "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/f",
         "LAMBDA_TASK_ROOT": code,
+        "LD_LIBRARY_PATH": f"{code}:{code}/lib",
     }
 
 
@@ -224,7 +225,7 @@ async def test_a_timeout_ends_the_worker_and_the_next_invocation_has_a_fresh_one
     message = json.loads(late.payload)["errorMessage"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z r-1 Task timed out after 0\.20 seconds", message)
     assert 200 <= late.duration_ms <= 450
-    assert late.log.endswith(f"\t\n{message}\n")
+    assert late.log.endswith(f"\tStatus: timeout\n{message}\n")
     assert not exists(f"/proc/{before}")
     assert value(await call(pool)) == 1
     assert status(pool).restarts == 1

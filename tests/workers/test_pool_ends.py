@@ -22,11 +22,12 @@ HOST = """
 import asyncio, sys
 from pathlib import Path
 from edge_runtime.app import Function
+from edge_runtime.workers.isolation import Wanted
 from edge_runtime.workers.pool import Pool
 
 async def main(folder):
     pool = Pool({"f": Function("f", folder, "app.handler", timeout_s=60.0, concurrency=2)}, thing="t",
-                scratch=folder / "scratch", log=lambda name, text: None)
+                scratch=folder / "scratch", log=lambda name, text: None, isolation=Wanted("off"))
     await pool.start()
     await pool.invoke("f", b"null", request_id="r")
     print(pool._yard.zygote.token, flush=True)

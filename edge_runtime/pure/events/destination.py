@@ -1,20 +1,37 @@
-"""The record that a function's failure destination gets, in the shape of AWS Lambda's."""
+"""The record that a function's destination gets of an asynchronous invocation, in the shape of AWS Lambda's."""
 
 from __future__ import annotations
 
 import json
+from typing import NamedTuple
 
 from edge_runtime.pure.events.iso import micros
 
+SUCCESS = "Success"
+EXHAUSTED = "RetriesExhausted"
+TOO_OLD = "EventAgeExceeded"
 
-def failure_record(
-    name: str, request_id: str, request: bytes | None, response: bytes | None, *, invocations: int, wall_ns: int
+
+class Outcome(NamedTuple):
+    """What became of an event."""
+
+    condition: str
+    """`Success`, `RetriesExhausted` or `EventAgeExceeded`."""
+    invocations: int
+    status: int = 200
+    """What a synchronous caller would have got: 200 when the handler ran, whatever came of it."""
+    fault: bool = False
+    """The handler failed."""
+
+
+def invocation_record(
+    name: str, request_id: str, request: bytes | None, response: bytes | None, *, outcome: Outcome, wall_ns: int
 ) -> bytes:
-    """Return compact JSON for an event that function `name` gave up after so many invocations, at time `wall_ns`.
+    """Return compact JSON for what became of an event of function `name`, at time `wall_ns`.
 
-    `request` is the event and `response` the error object; each stands as it is where it is JSON, else as a text, and
-    as null where it is None. Source of the shape: AWS Lambda developer guide, "Retaining records of asynchronous
-    invocations".
+    `request` is the event and `response` the reply or the error object; each stands as it is where it is JSON, else as
+    a text, and as null where it is None. Source of the shape: AWS Lambda developer guide, "Retaining records of
+    asynchronous invocations".
     """
     head = {
         "version": "1.0",
@@ -22,13 +39,23 @@ def failure_record(
         "requestContext": {
             "requestId": request_id,
             "functionArn": f"arn:aws:lambda:local:000000000000:function:{name}:$LATEST",
-            "condition": "RetriesExhausted",
-            "approximateInvokeCount": invocations,
+            "condition": outcome.condition,
+            "approximateInvokeCount": outcome.invocations,
         },
     }
-    start = json.dumps(head, separators=(",", ":")).encode().removesuffix(b"}")
-    answered = b'"responseContext":{"statusCode":200,"executedVersion":"$LATEST","functionError":"Unhandled"}'
-    return b'%b,"requestPayload":%b,%b,"responsePayload":%b}' % (start, _value(request), answered, _value(response))
+    answered: dict[str, object] = {"statusCode": outcome.status, "executedVersion": "$LATEST"}
+    if outcome.fault:
+        answered["functionError"] = "Unhandled"
+    return b'%b,"requestPayload":%b,"responseContext":%b,"responsePayload":%b}' % (
+        _dump(head).removesuffix(b"}"),
+        _value(request),
+        _dump(answered),
+        _value(response),
+    )
+
+
+def _dump(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _value(payload: bytes | None) -> bytes:

@@ -43,7 +43,8 @@ class DeviceEvents:
         self._source = f"edge.{source}"
         self._resource = _dump([f"thing/{thing}/device/{device}"])
         self._pin = _dump(pin or None)
-        self._simulated = _dump(simulated)
+        self.simulated = simulated
+        """Whether the value is made up. It may change: a device without pins is real until somebody sets its value."""
         self._parts: dict[str, tuple[str, str]] = {}
 
     def build(
@@ -62,12 +63,13 @@ class DeviceEvents:
         """
         start, middle = self._parts.get(event) or self._prepare(event)
         stamp = moment.stamp
+        made_up = "true" if self.simulated else "false"
         why = f',"reason":{_dump(reason)}' if reason else ""
         return (
             f'{{"version":"0","id":"{moment.id}"{start}{micros(stamp.wall_ns)}{middle}{_json(value)}'
             f',"previous":{_json(previous)},"pin":{self._pin},"held_s":{_json(held_s)},"seq":{moment.seq}'
             f',"boot":"{stamp.boot}","mono_ns":{stamp.mono_ns}'
-            f',"clock":"{"synced" if moment.synced else "unsynced"}","simulated":{self._simulated}{why}}}}}'
+            f',"clock":"{"synced" if moment.synced else "unsynced"}","simulated":{made_up}{why}}}}}'
         ).encode()
 
     def _prepare(self, event: str) -> tuple[str, str]:

@@ -11,8 +11,8 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NoReturn, Self, TextIO, cast
 
 from . import faults
 from .codec import Encoder, decode_event, encode_error
@@ -36,18 +36,54 @@ class _Logs(logging.Handler):
     """The root logger's handler. It writes to whatever `sys.stdout` is at the time."""
 
     request_id = ""
+    tenant_id: str | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         record.aws_request_id = self.request_id
+        record.tenant_id = self.tenant_id
         sys.stdout.write(self.format(record))
+
+
+class Unbuffered:
+    """A text stream that keeps nothing back, as `sys.stdout` and `sys.stderr` in AWS.
+
+    What was printed before a crash or a timeout is not lost, and stays in order with what children print.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave it open."""
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the stream has
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> None:
+        """Write a text at once."""
+        self.stream.write(text)
+        self.stream.flush()
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write texts, all at once."""
+        self.stream.writelines(lines)
+        self.stream.flush()
 
 
 class _State:
     """What changes while a worker runs."""
 
-    traced = False
+    marked = False
+    """The last invocation had a trace id or a tenant, which the next must not see."""
     forked = False
     peak_kb = 0
+    escape = False
+    """The runtime writes non-ASCII text as escapes."""
+    json = False
+    """The log is JSON."""
 
     def note_fork(self) -> None:
         self.forked = True
@@ -61,6 +97,7 @@ def rehearse() -> None:
     """Do in the zygote, once for all workers, what each would do by itself on memory of its own."""
     os.environ["TZ"] = _UTC
     time.tzset()
+    _prepare_output()
     _prepare_logging()
     _add_exit()
     common = common_values(os.environ)
@@ -71,6 +108,11 @@ def rehearse() -> None:
         REPLY.pack(*REQUEST.unpack(REQUEST.pack(1, 2, 3, 4, 5, 6))[:5])
         _flush()
     del os.environ["TZ"]
+
+
+def _prepare_output() -> None:
+    sys.stdout = Unbuffered(sys.stdout)  # AWS's is no TextIO either
+    sys.stderr = Unbuffered(sys.stderr)
 
 
 def _prepare_logging() -> None:
@@ -110,16 +152,20 @@ def resolve(handler: str) -> Handler:
 
 
 def run(spec: Mapping[str, Any]) -> NoReturn:
-    """Be a worker until the host closes the socket. `spec`: handler, root (the task root), environment (all of it)."""
+    """Be a worker until the host closes the socket.
+
+    `spec`: handler, root (the task root), environment (all of it), opt (the folder of the layers, if there are any).
+    """
     began = time.monotonic_ns()
     try:
         _settle_in(spec["root"], spec["environment"])
+        search_path(spec["root"], spec.get("opt"), spec["environment"].get("PYTHONPATH"))
         handler = resolve(spec["handler"])
     except Exception as error:  # noqa: BLE001 - whatever the module's code raises is the function's init error
         fault = faults.error_object(error, "")
         _write_log(fault)
         _flush()
-        _send(READY, encode_error(fault), _kind(fault), time.monotonic_ns() - began)
+        _send(READY, encode_error(fault, escape=_state.escape), _kind(fault), time.monotonic_ns() - began)
         sys.exit(1)
     _flush()
     _send(READY, b"", b"", time.monotonic_ns() - began)
@@ -132,13 +178,50 @@ def _settle_in(root: str, environment: Mapping[str, str]) -> None:
         os.environ[name] = value
     if environment.get("TZ") != _UTC:
         time.tzset()
-    level = environment.get("AWS_LAMBDA_LOG_LEVEL", "").upper()
-    level = "DEBUG" if level == "TRACE" else level
-    if level and level in logging.getLevelNamesMapping():
+    version = environment.get("AWS_EXECUTION_ENV", "").rpartition("python3.")[2]
+    _state.escape = not version.isdigit() or int(version) < _OLD
+    if environment.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON":
+        logs = importlib.import_module(f"{__package__}.logs")
+        _logs.setFormatter(logs.JsonFormatter())
+        _state.json = True
+    level = environment.get("AWS_LAMBDA_LOG_LEVEL", "")
+    level = "DEBUG" if level == "TRACE" else level.upper()
+    if level in logging.getLevelNamesMapping():
         logging.getLogger().setLevel(level)
     os.chdir(root)
-    sys.path.insert(0, root)
     os.register_at_fork(after_in_child=_state.note_fork)
+
+
+def search_path(root: str, opt: str | None, python_path: str | None) -> None:
+    """Put a function's folders before Python's own, in AWS's order: the task root, then the layers.
+
+    A `PYTHONPATH` stands in for the layers. `.pth` files are read and native libraries found. Source: `bootstrap.py` of
+    AWS's Python images.
+    """
+    if python_path is not None:
+        added = [os.path.join(root, folder) for folder in python_path.split(":") if folder]  # noqa: PTH118 - see faults
+        sites = [root]
+    else:
+        python = f"{opt}/python"
+        packages = f"{python}/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+        added = [packages, python] if opt else []
+        sites = [root, *added]
+    sys.path[:0] = [root, *added]
+    for folder in sites:
+        if any(name.endswith(".pth") for name in _names(folder)):
+            importlib.import_module("site").addsitedir(folder)
+    libraries = [f"{opt}/lib"] if opt else []
+    for folder in (root, f"{root}/lib", *libraries):
+        found = [f"{folder}/{name}" for name in _names(folder) if name.startswith("lib") and ".so" in name]
+        if found:
+            importlib.import_module(f"{__package__}.native").load(found)
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - see faults
+    except OSError:  # most functions and layers have no such folder
+        return []
 
 
 def _add_exit() -> None:
@@ -150,8 +233,7 @@ def _add_exit() -> None:
 def _serve(handler: Handler) -> NoReturn:
     # Flat, and without what can be left out: after a switch of processes nothing is in the processor's caches, and each
     # further function costs several times what it would in a loop of its own.
-    version = os.environ.get("AWS_EXECUTION_ENV", "").rpartition("python3.")[2]
-    encode = Encoder(escape=not version.isdigit() or int(version) < _OLD).encode
+    encode = Encoder(escape=_state.escape).encode
     common, head, read, clock = common_values(os.environ), REQUEST.size, os.read, time.monotonic_ns
     while True:
         frame = read(SOCKET, _CHUNK)
@@ -166,7 +248,7 @@ def _serve(handler: Handler) -> NoReturn:
         context = LambdaContext(common, request_id, deadline)
         error = b""
         try:
-            if kind == NO_CONTEXT and not _state.traced:
+            if kind == NO_CONTEXT and not _state.marked:
                 event = decode_event(frame[body:])
             else:
                 event = _event(context, kind, frame[body : body + extra], frame[body + extra :])
@@ -174,7 +256,7 @@ def _serve(handler: Handler) -> NoReturn:
         except Exception as exc:  # noqa: BLE001 - what a handler raises is its answer
             fault = faults.error_object(exc, request_id)
             _write_log(fault)
-            reply, error = encode_error(fault), _kind(fault)
+            reply, error = encode_error(fault, escape=_state.escape), _kind(fault)
         _flush()
         if _state.forked:
             os._exit(0)  # the handler forked, and this is the child: the answer is the parent's to give
@@ -182,16 +264,18 @@ def _serve(handler: Handler) -> NoReturn:
 
 
 def _event(context: LambdaContext, kind: int, extra: bytes, payload: bytes) -> object:
-    content_type, trace = _JSON, ""
+    content_type, trace, tenant = _JSON, "", None
     if kind == SUBJECT:
         context.client_context = ClientContext({"subject": extra.decode()})
     elif kind == JSON_CONTEXT:
         content_type, trace = apply_json(context, extra)
+        tenant = context.tenant_id
     if trace:
         os.environ[_TRACE] = trace
-    elif _state.traced:
+    elif _state.marked:
         os.environ.pop(_TRACE, None)
-    _state.traced = bool(trace)
+    _logs.tenant_id = tenant
+    _state.marked = bool(trace or tenant)
     return decode_event(payload) if content_type == _JSON else payload
 
 
@@ -208,16 +292,20 @@ def _whole(start: bytes, size: int) -> bytes:
 
 
 def _write_log(fault: dict[str, object]) -> None:
+    if _state.json:
+        text = importlib.import_module(f"{__package__}.logs").error_line(fault, escape=_state.escape)
+    else:
+        text = faults.log_text(fault)
     # A handler may have closed its output: the error still is the answer.
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stdout.write(faults.log_text(fault))
+        sys.stdout.write(text.encode(errors="backslashreplace").decode())
 
 
 def _flush() -> None:
-    # As above: what cannot be flushed is the handler's loss.
+    # What was written to these streams directly. What cannot be flushed is the handler's loss, as above.
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        sys.__stdout__.flush()  # type: ignore[union-attr]  # they exist: the host gave the descriptors
+        sys.__stderr__.flush()  # type: ignore[union-attr]  # as above
     except (OSError, ValueError, AttributeError):
         return
 

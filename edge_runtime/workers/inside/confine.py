@@ -23,7 +23,8 @@ pays for about a dozen. It stops a hog before the device suffers; the host compa
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _prctl(option: int, value: int) -> None:
+def prctl(option: int, value: int) -> None:
+    """Set something of this process (`prctl(2)`). Raises: OSError."""
     zero = ctypes.c_ulong(0)
     if _libc.prctl(option, ctypes.c_ulong(value), zero, zero, zero) != 0:
         code = ctypes.get_errno()
@@ -32,12 +33,12 @@ def _prctl(option: int, value: int) -> None:
 
 def adopt_orphans() -> None:
     """Become the parent of every orphan below this process, however it was detached."""
-    _prctl(_CHILD_SUBREAPER, 1)
+    prctl(_CHILD_SUBREAPER, 1)
 
 
 def signal_on_parent_death(number: int) -> None:
     """Have the kernel send this process a signal when its parent dies. A child does not inherit it."""
-    _prctl(_PDEATHSIG, number)
+    prctl(_PDEATHSIG, number)
 
 
 def enter(parent: int, channel: int, output: int, memory_mb: int) -> None:
@@ -53,11 +54,11 @@ def enter(parent: int, channel: int, output: int, memory_mb: int) -> None:
     _set_descriptors(channel, output)
     os.umask(0o022)
     data = (memory_mb + HEADROOM_MB) * _MB
-    _limit(resource.RLIMIT_DATA, data)
-    _limit(resource.RLIMIT_CORE, 0)
-    _limit(resource.RLIMIT_NOFILE, 1024)
+    limit(resource.RLIMIT_DATA, data)
+    limit(resource.RLIMIT_CORE, 0)
+    limit(resource.RLIMIT_NOFILE, 1024)
     _offer_to_the_oom_killer()
-    _prctl(_NO_NEW_PRIVS, 1)
+    prctl(_NO_NEW_PRIVS, 1)
 
 
 def _offer_to_the_oom_killer() -> None:
@@ -70,7 +71,8 @@ def _offer_to_the_oom_killer() -> None:
     os.close(handle)
 
 
-def _limit(which: int, value: int) -> None:
+def limit(which: int, value: int) -> None:
+    """Limit this process and all it starts; a lower limit that it has stays."""
     _, hard = resource.getrlimit(which)
     if hard != resource.RLIM_INFINITY:
         value = min(value, hard)

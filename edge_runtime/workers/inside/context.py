@@ -9,6 +9,19 @@ from collections.abc import Mapping
 
 from .faults import CONTEXT_UNMARSHAL, Fault, text_of
 
+_W3C = ("traceparent", "tracestate", "baggage")
+_SHOWN = (
+    "aws_request_id",
+    "log_group_name",
+    "log_stream_name",
+    "function_name",
+    "memory_limit_in_mb",
+    "function_version",
+    "invoked_function_arn",
+    "client_context",
+    "identity",
+    "tenant_id",
+)
 _CLIENT = ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name")
 
 
@@ -67,6 +80,7 @@ class LambdaContext:
     client_context: ClientContext | None
     identity: CognitoIdentity
     _deadline_ns: int
+    _w3c_fields: Mapping[str, str] = {}
 
     def __init__(self, common: dict[str, object], request_id: str, deadline_ns: int) -> None:
         # `common` holds every attribute: a copy of it costs a third of setting each.
@@ -85,8 +99,17 @@ class LambdaContext:
         """Write to the log, without a newline."""
         sys.stdout.write(str(message))
 
+    def w3c(self) -> dict[str, str]:
+        """Return the W3C trace context of the invocation: its `traceparent`, `tracestate` and `baggage`, as given."""
+        return dict(self._w3c_fields)
+
+    @property
+    def _epoch_deadline_time_in_ms(self) -> int:
+        # AWS's own attribute, which some tools read; reckoned anew, to be right by the wall clock of the moment.
+        return time.time_ns() // 1_000_000 + (self._deadline_ns - time.monotonic_ns()) // 1_000_000
+
     def __repr__(self) -> str:
-        return _shown(self, [name for name in vars(self) if not name.startswith("_")])
+        return _shown(self, _SHOWN)
 
 
 def common_values(env: Mapping[str, str]) -> dict[str, object]:
@@ -116,6 +139,9 @@ def apply_json(context: LambdaContext, raw: bytes) -> tuple[str, str]:
     client = _parsed(given.get("client_context"), "Client Context")
     if client is not None:
         context.client_context = ClientContext(client.get("custom"), client.get("env"), client.get("client"))
+        trace = client.get("w3c")
+        if isinstance(trace, dict):
+            context._w3c_fields = {key: trace[key] for key in _W3C if isinstance(trace.get(key), str)}  # noqa: SLF001 - its maker
     custom = given.get("custom")
     if custom is not None:
         held = context.client_context or ClientContext(None)
@@ -130,6 +156,8 @@ def apply_json(context: LambdaContext, raw: bytes) -> tuple[str, str]:
 
 
 def _parsed(value: object, what: str) -> dict[str, object] | None:
+    if value == "":
+        return None
     if isinstance(value, str):  # a header of a caller, passed on unread
         try:
             value = json.loads(value)

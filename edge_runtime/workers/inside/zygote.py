@@ -5,8 +5,9 @@ one. It adopts every orphan below it, so when a worker has ended it ends all tha
 reports it. When the host is gone it ends every worker with all descendants, and itself.
 
 Requests, JSON on a sequenced packet socket: `{"id", "fork": {...}}` with the worker's socket and its output pipe as
-descriptors, `{"id", "kill": true}`. Reports: `{"id", "pid"}`, `{"id", "failed": text}` when the fork itself failed,
-`{"id", "status", "peak_kb"}` when the worker and all its descendants are gone.
+descriptors, `{"id", "kill": true}`. Reports: `{"isolation": rows}` first (see `jail`), `{"id", "pid"}`,
+`{"id", "failed": text}` when the fork itself failed, `{"id", "status", "peak_kb"}` when the worker and all its
+descendants are gone.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from typing import Any
 
 _REQUEST_BYTES = 1 << 18
 _SWEEP_MS = 20
+_PATIENCE = 3  # sweeps, before something stronger is done
+_LEAD = 10
 _LAST_SWEEPS = 2500  # of 2 ms, when the host is gone: then whatever cannot be killed is left to init
 
 _PRELOAD = (
@@ -37,21 +40,29 @@ _PRELOAD = (
 class Zygote:
     """Forks workers and ends them."""
 
-    def __init__(self, control: socket.socket, confine: ModuleType) -> None:
+    def __init__(self, control: socket.socket, confine: ModuleType, *, own_users: bool) -> None:
+        self._own_users = own_users
         self._control = control
         self._confine = confine
         self._host = os.getppid()
         self._pid = os.getpid()
         self._workers: dict[int, int] = {}  # pid -> id
+        self._users: dict[int, int] = {}  # id -> its own user, 0 when it has none
+        self._sweeps = 0  # since something ended that left something
         self._ended: list[dict[str, int]] = []  # reports that wait until nothing is left of the worker
         self._host_gone = False
         self._wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._lead = _take_lead()
         confine.adopt_orphans()
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, lambda _number, _frame: None)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         # SIGTERM, and not SIGKILL, so that the workers' descendants can be ended first. Sent by anyone else it is void.
         confine.signal_on_parent_death(signal.SIGTERM)
+
+    def say_isolation(self, rows: list[Any]) -> None:
+        """Report what keeps the workers apart; see `jail.Jail.rows`."""
+        self._tell({"isolation": rows})
 
     def serve(self) -> dict[str, Any]:
         """Work until the host is gone. Returns only in a forked worker, with what it is to be."""
@@ -94,6 +105,7 @@ class Zygote:
             self._tell({"id": number, "failed": str(error)})
             return None
         if pid == 0:
+            os.nice(self._lead)
             self._control.detach()  # its number is about to become the worker's standard input
             self._confine.enter(self._pid, channel, output, spec["memory_mb"])
             gc.enable()
@@ -101,6 +113,7 @@ class Zygote:
         os.close(channel)
         os.close(output)
         self._workers[pid] = number
+        self._users[number] = spec["jail"]["uid"] if self._own_users else 0
         self._tell({"id": number, "pid": pid})
         return None
 
@@ -118,18 +131,38 @@ class Zygote:
         if not self._ended:
             return
         # A worker's orphans stay under it while it lives, so a child that is no worker was left by one that ended.
-        strays = _children(self._pid) - self._workers.keys()
-        for pid in strays:
-            _kill(pid)
-        if not strays:
-            for report in self._ended:
-                self._tell(report)
-            self._ended.clear()
+        if self._strays():
+            self._sweeps += 1
+            self._end_strays()
+            return
+        for report in self._ended:
+            self._users.pop(report["id"], None)
+            self._tell(report)
+        self._ended.clear()
+        self._sweeps = 0
+
+    def _strays(self) -> set[int]:
+        return _children(self._pid) - self._workers.keys()
+
+    def _end_strays(self) -> None:
+        users = {self._users[report["id"]] for report in self._ended} - {0}
+        if self._sweeps <= _PATIENCE:
+            users -= {self._users[number] for number in self._workers.values()}  # their other workers have done nothing
+        for user in users:
+            _kill_all_of(user)
+        # What is stopped does not fork: so what multiplies faster than it can be killed comes to an end too.
+        stopped: set[int] = set()
+        while found := _descendants(self._strays()) - stopped:
+            for pid in found:
+                _signal(pid, signal.SIGSTOP)
+            stopped |= found
+        for pid in stopped:
+            _signal(pid, signal.SIGKILL)
 
     def _end_all(self) -> None:
+        self._workers.clear()
         for _ in range(_LAST_SWEEPS):
-            for pid in _children(self._pid):
-                _kill(pid)
+            self._end_strays()
             with contextlib.suppress(ChildProcessError):
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
@@ -145,6 +178,19 @@ class Zygote:
             self._host_gone = True
 
 
+def _take_lead() -> int:
+    """Get ahead of the workers, so that a herd of them cannot hold up their end; return by how much."""
+    try:
+        os.nice(-_LEAD)
+    except PermissionError:
+        return 0
+    with contextlib.suppress(OSError):  # a kernel without groups by session, see sched(7)
+        handle = os.open("/proc/self/autogroup", os.O_WRONLY | os.O_CLOEXEC)
+        os.write(handle, f"-{_LEAD}".encode())
+        os.close(handle)
+    return _LEAD
+
+
 def _kill(pid: int) -> None:
     # The group first, while its leader still holds the number. A worker that has no group yet is killed by its own.
     for kill in (os.killpg, os.kill):
@@ -152,11 +198,39 @@ def _kill(pid: int) -> None:
             kill(pid, signal.SIGKILL)
 
 
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def _kill_all_of(user: int) -> None:
+    """Kill all processes of a user at one stroke: none of them can fork meanwhile."""
+    pid = os.fork()
+    if pid == 0:
+        with contextlib.suppress(OSError):
+            os.setresuid(user, user, user)
+            os.kill(-1, signal.SIGKILL)  # all but this one
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def _descendants(pids: set[int]) -> set[int]:
+    found: set[int] = set()
+    while pids:
+        found |= pids
+        pids = {child for pid in pids for child in _children(pid)} - found
+    return found
+
+
 def _children(pid: int) -> set[int]:
     try:
         with open(f"/proc/{pid}/task/{pid}/children") as file:  # noqa: PTH123 - pathlib would cost every worker memory
             return {int(child) for child in file.read().split()}
-    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+    except ProcessLookupError:
+        return set()
+    except FileNotFoundError:  # it is gone, or a kernel without CONFIG_PROC_CHILDREN
+        if not os.path.exists(f"/proc/{pid}"):  # noqa: PTH110 - as above
+            return set()
         return {int(name) for name in os.listdir("/proc") if name.isdigit() and _parent(name) == pid}  # noqa: PTH208
 
 
@@ -177,16 +251,30 @@ def main() -> None:
     sys.modules[package.__name__] = package
     bootstrap = importlib.import_module("_edge_worker.bootstrap")
     confine = importlib.import_module("_edge_worker.confine")
-    for name in _PRELOAD.split():
+    jail = importlib.import_module("_edge_worker.jail")
+    launch = importlib.import_module("_edge_worker.launch")
+    sys.path.append(os.path.join(package.__path__[0], os.pardir, os.pardir, "sdk"))  # noqa: PTH118 - as above
+    for name in (*_PRELOAD.split(), "greengrasssdk"):  # ours: the one in many bundles only works on a Greengrass core
         importlib.import_module(name)
+    if len(sys.argv) > 1:
+        importlib.import_module("_edge_worker.preload").boto3(sys.argv[1])
+    walls = jail.Jail(os.getppid(), off=os.environ.get("EDGE_ISOLATION") == "off")
     os.environ.clear()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a TextIOWrapper at the start
     bootstrap.rehearse()
     gc.disable()
-    zygote = Zygote(socket.socket(fileno=0), confine)
+    zygote = Zygote(socket.socket(fileno=0), confine, own_users=walls.own_user)
     gc.collect()
     gc.freeze()
+    zygote.say_isolation(walls.rows)
     spec = zygote.serve()
+    try:
+        spec = walls.enter(spec)
+    except OSError as error:
+        print(f"the worker cannot be isolated: {error}", file=sys.stderr, flush=True)  # noqa: T201 - its log
+        os._exit(1)
+    if "exec" in spec:
+        launch.run(spec)
     bootstrap.run(spec)
 
 

@@ -1,4 +1,4 @@
-"""The record of a function's failure destination."""
+"""The records of a function's destinations."""
 
 from __future__ import annotations
 
@@ -6,19 +6,36 @@ import json
 
 import pytest
 
-from edge_runtime.pure.events.destination import failure_record
+from edge_runtime.pure.events.destination import EXHAUSTED, SUCCESS, TOO_OLD, Outcome, invocation_record
 
 WALL_NS = 1_574_014_565_168_999_999
 
 
 def test_the_shape_is_that_of_lambda() -> None:
-    record = failure_record("order", "an-id", b'{"n": 1}', b'{"errorMessage":"no"}', invocations=3, wall_ns=WALL_NS)
+    outcome = Outcome(EXHAUSTED, 3, fault=True)
+    record = invocation_record(
+        "order", "an-id", b'{"n": 1}', b'{"errorMessage":"no"}', outcome=outcome, wall_ns=WALL_NS
+    )
     assert record == (
         b'{"version":"1.0","timestamp":"2019-11-17T18:16:05.168Z","requestContext":{"requestId":"an-id",'
         b'"functionArn":"arn:aws:lambda:local:000000000000:function:order:$LATEST","condition":"RetriesExhausted",'
         b'"approximateInvokeCount":3},"requestPayload":{"n": 1},"responseContext":{"statusCode":200,'
         b'"executedVersion":"$LATEST","functionError":"Unhandled"},"responsePayload":{"errorMessage":"no"}}'
     )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "condition", "context"),
+    [
+        (Outcome(SUCCESS, 1), "Success", {"statusCode": 200, "executedVersion": "$LATEST"}),
+        (Outcome(TOO_OLD, 0, 429), "EventAgeExceeded", {"statusCode": 429, "executedVersion": "$LATEST"}),
+    ],
+)
+def test_an_outcome_without_a_fault(outcome: Outcome, condition: str, context: dict[str, object]) -> None:
+    record = json.loads(invocation_record("f", "an-id", b"1", b"2", outcome=outcome, wall_ns=WALL_NS))
+    assert record["requestContext"]["condition"] == condition
+    assert record["requestContext"]["approximateInvokeCount"] == outcome.invocations
+    assert record["responseContext"] == context
 
 
 @pytest.mark.parametrize(
@@ -36,6 +53,7 @@ def test_the_shape_is_that_of_lambda() -> None:
     ],
 )
 def test_whatever_the_event_was_the_record_is_json(payload: bytes | None, value: object) -> None:
-    record = json.loads(failure_record("f", "an-id", payload, payload, invocations=1, wall_ns=WALL_NS))
+    outcome = Outcome(EXHAUSTED, 1, fault=True)
+    record = json.loads(invocation_record("f", "an-id", payload, payload, outcome=outcome, wall_ns=WALL_NS))
     assert record["requestPayload"] == value
     assert record["responsePayload"] == value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -264,7 +265,7 @@ async def test_an_event_that_is_not_json_is_an_error_of_the_runtime(hire: Hire, 
     result = await pool.invoke("f", payload, request_id="r")
     assert result.error == "Runtime.UnmarshalError"
     assert json.loads(result.payload)["errorMessage"].startswith(f"Unable to unmarshal input: {text}")
-    assert (await pool.invoke("f", b' {"a": NaN} \n', request_id="r")).payload == b'{"a": NaN}'
+    assert (await pool.invoke("f", b' {"a": 1.0} \n', request_id="r")).payload == b'{"a": 1.0}'
 
 
 async def test_logging_is_set_up_as_in_aws(hire: Hire) -> None:
@@ -323,3 +324,62 @@ def handler(event, context):
     assert (await pool.invoke("f", b"1", request_id="r")).payload == b"1"
     for _ in range(2):
         assert (await pool.invoke("f", b"1", request_id="r")).error == "AttributeError"
+
+
+def lay(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+    return folder
+
+
+PACKAGES = f"python/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+PATHS = """
+import os, sys, one, two
+def handler(event, context):
+    opt = os.path.dirname(os.environ["PATH"].split(":")[-1])
+    found = [path.replace(opt, "OPT").replace(os.environ["LAMBDA_TASK_ROOT"], "ROOT") for path in sys.path[:4]]
+    return [one.x, two.x, found, sys.path[0] == os.getcwd(), os.environ["LD_LIBRARY_PATH"].endswith(f"{opt}/lib")]
+"""
+
+
+async def test_layers_are_found_in_the_order_of_aws(hire: Hire, tmp_path: Path) -> None:
+    first = lay(tmp_path / "first", {"python/one.py": "x = 'first'", f"{PACKAGES}/two.py": "x = 'packages'"})
+    second = lay(tmp_path / "second", {"python/two.py": "x = 'python'", "python/one.py": "x = 'second'"})
+    pool = await hire(PATHS, layers=(first, second))
+    result = await pool.invoke("f", b"null", request_id="r")
+    one, two, found, at_root, libraries = json.loads(result.payload)
+    assert (one, two, at_root, libraries) == ("second", "packages", True, True)
+    assert found[:3] == ["ROOT", f"OPT/{PACKAGES}", "OPT/python"]
+
+
+async def test_pth_files_of_a_function_are_read(pools: Callable[..., Awaitable[Pool]], tmp_path: Path) -> None:
+    source = "import inner\ndef handler(event, context):\n    return inner.x\n"
+    code = lay(tmp_path / "code", {"app.py": source, "more/inner.py": "x = 5", "own.pth": "more\n"})
+    pool = await pools(Function("f", code, "app.handler"))
+    assert (await pool.invoke("f", b"null", request_id="r")).payload == b"5"
+
+
+async def test_a_python_path_of_the_function_s_own_counts(
+    pools: Callable[..., Awaitable[Pool]], tmp_path: Path
+) -> None:
+    source = "import inner\ndef handler(event, context):\n    return inner.x\n"
+    code = lay(tmp_path / "code", {"app.py": source, "more/inner.py": "x = 5"})
+    pool = await pools(Function("f", code, "app.handler", environment={"PYTHONPATH": "none:more"}))
+    assert (await pool.invoke("f", b"null", request_id="r")).payload == b"5"
+
+
+async def test_a_json_log_is_json_from_its_first_line_to_its_last(hire: Hire) -> None:
+    source = "import logging\ndef handler(event, context):\n    logging.info('hello')\n    1/0\n"
+    pool = await hire(source, log_format="JSON")
+    lines = [json.loads(line) for line in (await pool.invoke("f", b"null", request_id="r")).log.splitlines()]
+    assert [line.get("type") or line["level"] for line in lines] == [
+        "platform.start",
+        "INFO",
+        "ERROR",
+        "platform.report",
+    ]
+    assert (lines[1]["message"], lines[1]["requestId"], lines[2]["errorType"]) == ("hello", "r", "ZeroDivisionError")
+    assert (lines[3]["record"]["status"], lines[3]["record"]["errorType"]) == ("error", "ZeroDivisionError")
+    assert lines[3]["record"]["metrics"]["initDurationMs"] > 0

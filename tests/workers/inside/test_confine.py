@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 
+import pytest
+
 from edge_runtime.workers.inside.confine import HEADROOM_MB
-from tests.workers.conftest import Hire
+from edge_runtime.workers.isolation import Wanted
+from tests.workers.conftest import OFF, Hire, jail
 
 SOURCE = """
 import os, resource, signal
@@ -26,12 +30,14 @@ def handler(event, context):
         "blocked": status["SigBlk"].strip().strip("0"),
         "child": signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL,
         "tmp": oct(os.stat(os.environ["TMPDIR"]).st_mode),
+        "nice": os.nice(0),
     }
 """
 
 
-async def test_a_worker_has_what_it_needs_and_no_more(hire: Hire) -> None:
-    pool = await hire(SOURCE, memory_mb=100)
+@pytest.mark.parametrize("isolation", [OFF, jail()])
+async def test_a_worker_has_what_it_needs_and_no_more(hire: Hire, isolation: Wanted) -> None:
+    pool = await hire(SOURCE, memory_mb=100, isolation=isolation)
     seen = json.loads((await pool.invoke("f", b"null", request_id="r")).payload)
     data = (100 + HEADROOM_MB) * 1024 * 1024
     assert seen == {
@@ -48,6 +54,7 @@ async def test_a_worker_has_what_it_needs_and_no_more(hire: Hire) -> None:
         "blocked": "",
         "child": True,
         "tmp": "0o40700",
+        "nice": os.nice(0),
     }
 
 

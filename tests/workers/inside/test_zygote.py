@@ -6,67 +6,29 @@ import json
 import os
 import select
 import signal
-import socket
 import struct
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from edge_runtime.workers.inside import frames, zygote
+from edge_runtime.workers.inside.mounts import TMP
 from tests.workers.conftest import exists
+from tests.workers.inside.driving import Driver
 
 WAIT_MS = 10_000
-
-
-class Driver:
-    """A host that speaks to a zygote."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.control, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.control.settimeout(WAIT_MS / 1000)
-        self.popen = subprocess.Popen(
-            [sys.executable, "-I", "-S", zygote.__file__], stdin=its.fileno(), env={"HOST": "secret"}
-        )
-        its.close()
-
-    def fork(self, number: int, source: str) -> tuple[socket.socket, int]:
-        """Ask for a worker; return its socket and the read end of its output."""
-        name = f"app{number}"
-        (self.folder / f"{name}.py").write_text(source, encoding="utf-8")
-        spec = {"handler": f"{name}.handler", "root": str(self.folder), "memory_mb": 128, "environment": {"A": "b"}}
-        mine, its = socket.socketpair()
-        mine.settimeout(WAIT_MS / 1000)
-        read_end, write_end = os.pipe()
-        message = json.dumps({"id": number, "fork": spec}).encode()
-        socket.send_fds(self.control, [message], [its.fileno(), write_end])
-        its.close()
-        os.close(write_end)
-        return mine, read_end
-
-    def tell(self, **request: object) -> None:
-        """Send a request."""
-        self.control.send(json.dumps(request).encode())
-
-    def report(self) -> dict[str, Any]:
-        """Return the next report."""
-        told: dict[str, Any] = json.loads(self.control.recv(65536))
-        return told
 
 
 @pytest.fixture
 def driver(tmp_path: Path) -> Iterator[Driver]:
     driver = Driver(tmp_path)
     yield driver
-    driver.control.close()
-    assert driver.popen.wait(WAIT_MS / 1000) == 0
+    assert driver.close() == 0
 
 
-def test_a_worker_answers_and_its_end_is_reported(driver: Driver) -> None:
+def test_a_worker_answers_and_its_end_is_reported(driver: Driver, tmp_path: Path) -> None:
     sock, output = driver.fork(7, "import os\ndef handler(event, context):\n    return [event, dict(os.environ)]\n")
     started = driver.report()
     assert started["id"] == 7
@@ -75,7 +37,10 @@ def test_a_worker_answers_and_its_end_is_reported(driver: Driver) -> None:
     reply = sock.recv(1000)
     serial, size, peak_kb, kind, _ = frames.REPLY.unpack_from(reply)
     assert (serial, kind) == (1, 0)
-    assert json.loads(reply[-size:]) == [42, {"A": "b"}]
+    assert json.loads(reply[-size:]) == [
+        42,
+        {"A": "b", "TMPDIR": TMP if driver.isolation["files"] else str(tmp_path / "tmp7")},
+    ]
     sock.close()
     ended = driver.report()
     assert (ended["id"], ended["status"]) == (7, 0)
@@ -181,3 +146,39 @@ def test_children_are_found_without_the_kernels_list() -> None:
         select.select([handle], [], [], WAIT_MS / 1000)
         os.close(handle)
         assert child.wait() == -signal.SIGKILL
+
+
+def test_what_multiplies_without_end_is_ended_by_its_user_or_one_by_one(driver: Driver) -> None:
+    source = """
+import os
+def handler(event, context):
+    while True:
+        try:
+            if os.fork() == 0:
+                os.setsid()
+        except OSError:
+            pass
+"""
+    sock, output = driver.fork(1, source)
+    driver.report()
+    sock.recv(100)
+    sock.send(frames.REQUEST.pack(1, 1, 0, 0, frames.NO_CONTEXT, 0) + b"1")
+    select.select([], [], [], 0.2)
+    driver.tell(id=1, kill=True)
+    ended = driver.report()
+    assert (ended["id"], os.waitstatus_to_exitcode(ended["status"])) == (1, -signal.SIGKILL)
+    assert zygote._descendants({driver.popen.pid}) == {driver.popen.pid}
+    sock.close()
+    os.close(output)
+
+
+def test_a_layer_that_fails_ends_the_worker_and_says_so(driver: Driver) -> None:
+    sock, output = driver.fork(1, "def handler(event, context): pass\n", root="/no/such/folder")
+    driver.report()
+    assert sock.recv(100) == b""
+    text = os.read(output, 1000).decode()
+    if driver.isolation["files"]:
+        assert text == "the worker cannot be isolated: [Errno 2] No such file or directory: '/.host/no/such/folder'\n"
+    assert os.waitstatus_to_exitcode(driver.report()["status"]) == 1
+    sock.close()
+    os.close(output)

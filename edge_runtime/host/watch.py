@@ -1,0 +1,95 @@
+"""Hot reload: the workers of a function are replaced when somebody saves its code. For `edge run --watch`.
+
+Nothing asks the disk again and again: the kernel tells (inotify). Where it cannot, because there is no inotify or this
+user has no watch left, the files are compared twice a second instead, and the log says so.
+
+A change of the app file is checked at once but takes effect at the next start: devices, queues and links that may have
+changed with it are not exchanged under a running host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import Protocol
+
+from edge_runtime.app import App
+from edge_runtime.errors import ConfigError, EdgeError
+from edge_runtime.host._changes import Places, bursts, watch
+from edge_runtime.host._threads import in_thread
+from edge_runtime.loaders import read_app
+from edge_runtime.model import Result
+
+_log = logging.getLogger(__name__)
+
+
+class Pool(Protocol):
+    """What replaces workers."""
+
+    async def refresh(self, name: str) -> Result:
+        """Replace the workers of a function; return a result with the error of its new code, if any."""
+
+
+class Reloader:
+    """Replaces the workers of functions whose code has changed, and checks an app file that has changed."""
+
+    def __init__(self, app: App, path: Path, state: Path, pool: Pool) -> None:
+        """`path` is the app file, `state` the folder that the host writes to."""
+        self._pool = pool
+        self._app_file = path.absolute()
+        self._functions: dict[Path, list[str]] = {}
+        for function in app.functions:
+            for place in (function.code, *function.layers):
+                self._functions.setdefault(place.absolute(), []).append(function.name)
+        self._places = Places([self._app_file, *self._functions], without=state)
+
+    async def run(self) -> None:
+        """Reload, for ever."""
+        watched = await in_thread("watch.begin", partial(watch, self._places))
+        _log.info("watching the code of %s", _listed(self._functions))
+        try:
+            async for roots in bursts(watched):
+                if self._app_file in roots:
+                    await self._check_app()
+                names = dict.fromkeys(name for root in sorted(roots) for name in self._functions.get(root, ()))
+                await asyncio.gather(*(self._reload(name) for name in names))
+        finally:
+            watched.close()
+
+    async def _reload(self, name: str) -> None:
+        began = monotonic()
+        try:
+            result = await self._pool.refresh(name)
+        except EdgeError as error:
+            _log.error("%s has changed and was not reloaded: %s", name, error)
+            return
+        if result.error:
+            _log.error("%s has changed and does not start: %s", name, _reason(result))
+        else:
+            _log.info("%s has changed and was reloaded in %.0f ms", name, (monotonic() - began) * 1e3)
+
+    async def _check_app(self) -> None:
+        try:
+            await in_thread("watch.check", partial(read_app, self._app_file))
+        except ConfigError as error:
+            for line in str(error).splitlines():
+                _log.error("%s", line)
+        else:
+            _log.warning("%s has changed and is right; to use it, end the host and start it again", self._app_file.name)
+
+
+def _listed(functions: Mapping[Path, Sequence[str]]) -> str:
+    return ", ".join(dict.fromkeys(name for names in functions.values() for name in names)) or "no function"
+
+
+def _reason(result: Result) -> str:
+    """Return `type: message` of the error object of a worker that did not start."""
+    try:
+        return f"{result.error}: {json.loads(result.payload)['errorMessage']}"
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return result.error

@@ -1,0 +1,102 @@
+"""The IoT data plane, asked by boto3 and by hand."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from edge_runtime.endpoints import Who
+from edge_runtime.errors import DeniedError, EdgeError, LimitError, QueueFullError, StoreError
+from tests.endpoints.serving import NARROW, NARROW_TOKEN, endpoint
+
+pytest.importorskip("boto3")
+
+
+def code(client: Any, call: str, **request: Any) -> str:  # noqa: ANN401 - boto3's
+    with pytest.raises(client.exceptions.ClientError) as caught:
+        getattr(client, call)(**request)
+    error: str = caught.value.response["Error"]["Code"]
+    return error
+
+
+@pytest.mark.parametrize(
+    "topic", ["a/b", "/a//b/", "a b+c%2F".replace("+", "-"), "$aws/things/x/shadow/update", "ü/日"]
+)
+async def test_what_is_published_arrives_as_it_is(topic: str) -> None:
+    async with endpoint() as it:
+        await it.boto("iot-data", lambda c: c.publish(topic=topic, qos=1, payload=b"\x00\xff"))
+    assert it.backend.asked == [("publish", Who(), topic, b"\x00\xff", {})]
+
+
+async def test_a_payload_may_be_empty_and_a_caller_is_known() -> None:
+    async with endpoint() as it:
+        await it.boto("iot-data", lambda c: c.publish(topic="a", retain=True), NARROW_TOKEN)
+    assert it.backend.asked == [("publish", Who(NARROW, "r-1", 2), "a", b"", {})]
+
+
+async def test_user_properties_become_headers() -> None:
+    given = json.dumps([{"k": "v"}, {"edge-depth": "0"}, {"l": "w"}])
+    async with endpoint() as it:
+        await it.boto("iot-data", lambda c: c.publish(topic="a", userProperties=given))
+        plain = {"x-amz-mqtt5-user-properties": base64.b64encode(given.encode()).decode()}
+        assert (await it.http("POST", "/topics/a", b"", plain))[0] == 200
+        assert [asked[4] for asked in it.backend.asked] == [{"k": "v", "l": "w"}] * 2
+        for bad in ("%", base64.b64encode(b'{"k": 1}').decode(), base64.b64encode(b'[{"k": 1}]').decode(), "A" * 9000):
+            status, headers, _ = await it.http("POST", "/topics/a", b"", {"x-amz-mqtt5-user-properties": bad})
+            assert (status, headers["x-amzn-errortype"]) == (400, "InvalidRequestException")
+
+
+@pytest.mark.parametrize("topic", ["a/+", "#", "a/b/c/d/e/f/g/h/i", "x" * 257, "a\x00b"])
+async def test_a_topic_that_aws_does_not_take_is_refused(topic: str) -> None:
+    async with endpoint() as it:
+        assert await it.boto("iot-data", lambda c: code(c, "publish", topic=topic)) == "InvalidRequestException"
+    assert it.backend.asked == []
+
+
+async def test_a_topic_that_is_no_text_is_refused() -> None:
+    async with endpoint() as it:
+        status, headers, _ = await it.http("POST", "/topics/a%ff")
+        assert (status, headers["x-amzn-errortype"]) == (400, "InvalidRequestException")
+        status, _, body = await it.http("POST", "/topics/a?qos=2")
+        assert (status, json.loads(body)["message"]) == (400, "qos is 0 or 1, not '2'")
+    assert it.backend.asked == []
+
+
+async def test_a_payload_has_a_limit() -> None:
+    most = 128 * 1024
+    async with endpoint() as it:
+        await it.boto("iot-data", lambda c: c.publish(topic="a", payload=b"x" * most))
+        found = await it.boto("iot-data", lambda c: code(c, "publish", topic="a", payload=b"x" * (most + 1)))
+    assert found == "RequestEntityTooLargeException"
+    assert len(it.backend.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "name"),
+    [
+        (DeniedError("no"), 403, "ForbiddenException"),
+        (LimitError("too much"), 400, "InvalidRequestException"),
+        (QueueFullError("full"), 429, "ThrottlingException"),
+        (StoreError("disk"), 503, "ServiceUnavailableException"),
+    ],
+)
+async def test_errors_of_the_host_have_the_names_of_aws(error: EdgeError, status: int, name: str) -> None:
+    async with endpoint() as it:
+        it.fails_with(error)
+        got, headers, body = await it.http("POST", "/topics/a")
+    assert (got, headers["x-amzn-errortype"], json.loads(body)["message"]) == (status, name, str(error))
+
+
+async def test_there_are_no_shadows() -> None:
+    async with endpoint() as it:
+        for call in ("get_thing_shadow", "delete_thing_shadow"):
+            found = await it.boto("iot-data", lambda c, call=call: code(c, call, thingName="pi-7"))  # type: ignore[misc]  # mypy cannot infer a default
+            assert found == "ResourceNotFoundException"
+        found = await it.boto("iot-data", lambda c: code(c, "update_thing_shadow", thingName="pi-7", payload=b"{}"))
+        assert found == "NotImplemented"
+        large = b"x" * 9000
+        found = await it.boto("iot-data", lambda c: code(c, "update_thing_shadow", thingName="pi-7", payload=large))
+        assert found == "RequestEntityTooLargeException"
