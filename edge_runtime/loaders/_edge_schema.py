@@ -10,7 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from edge_runtime.pure import units
 
-_RUNTIME = r"python3(\.[0-9]+)?|nodejs([0-9]+\.x)?|provided(\.[a-z0-9]+)?"
+_RUNTIME = r"python[23](\.[0-9]+)?|nodejs([0-9]+\.(x|[0-9]+)(-edge)?)?|provided(\.[a-z0-9]+)?|go1\.x"
+"""AWS's of all times (developer guide, "Lambda runtimes"), as far as something here can stand in for them."""
 
 
 def name(text: str) -> str:
@@ -32,7 +33,9 @@ def _thing(text: str) -> str:
 
 def _runtime(text: str) -> str:
     if not re.fullmatch(_RUNTIME, text):
-        raise ValueError(f"{text!r} is no runtime; allowed: python3, python3.N, nodejsN.x, provided, provided.NAME")
+        raise ValueError(
+            f"{text!r} is no runtime; allowed: python3, pythonX.Y, nodejsN.x, provided, provided.NAME, go1.x"
+        )
     return text
 
 

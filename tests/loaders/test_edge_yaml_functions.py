@@ -200,3 +200,11 @@ def test_what_is_wrong_with_a_greengrass_file_is_said_where_it_is_named(folder: 
     assert problem.startswith(start)
     [problem] = wrong(folder, "thing: a\nfunctions: {f: {greengrass: no.json, code: irrigate, handler: app.handler}}\n")
     assert problem == f"edge.yaml:2: functions.f.greengrass: {folder}/no.json cannot be read: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    "runtime", ["python3", "python2.7", "python3.6", "nodejs", "nodejs4.3-edge", "nodejs8.10", "nodejs22.x", "go1.x"]
+)
+def test_runtimes_of_all_times_are_taken(folder: Path, runtime: str) -> None:
+    (folder / "irrigate" / "app.js").write_text("", encoding="utf-8")
+    assert function(folder, f"runtime: {runtime}").runtime == runtime
