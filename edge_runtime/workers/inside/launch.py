@@ -17,9 +17,10 @@ def run(spec: Mapping[str, Any]) -> NoReturn:
     begins; when it cannot, the reason goes to the host.
     """
     argv = spec["exec"]
-    # Python ignores these, and what is ignored stays so in the program.
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
+    # What is ignored stays so in the program: Python ignores SIGPIPE, and who starts a host with nohup SIGHUP.
+    for number in signal.valid_signals():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     try:
         os.write(SOCKET, b"\n")
         os.chdir(spec["root"])

@@ -31,11 +31,11 @@ async def test_it_is_confined_like_every_worker_and_has_its_own_environment(tmp_
 
 
 async def test_signals_that_the_zygote_ignores_are_the_programs_again(tmp_path: Path, log: Log) -> None:
-    # Python ignores SIGPIPE itself, so a shell looks.
+    # Python ignores SIGPIPE itself, so a shell looks. Signals 32 and 33 are the C library's own.
     source = """
 mask=$(sed -n 's/^SigIgn:[[:space:]]*//p' /proc/self/status)
-echo "ignored $mask"
+echo "ignored $((0x$mask & ~0x180000000))"
 exit 1
 """
     async with running(tmp_path, log, function(program(tmp_path / "code", source, "/bin/sh"))) as pool:
-        assert "ignored 0000000000000000\n" in (await ask(pool)).log
+        assert "ignored 0\n" in (await ask(pool)).log
