@@ -32,6 +32,8 @@ _FIXES = {
     "landlock": "use a kernel that has it: CONFIG_SECURITY_LANDLOCK=y, and lsm=landlock on its command line",
     "signals": "run the host as root, or use Linux 6.12 or newer with Landlock",
     "system calls": "use a kernel with CONFIG_SECCOMP_FILTER=y",
+    "memory": "run the host as root, or with Delegate=yes in its systemd unit; on a Raspberry Pi also put "
+    "cgroup_enable=memory on the kernel's command line",
 }
 _GIVES = {
     "limits": "memory, files, processes, core dumps; no new privileges",
@@ -40,6 +42,7 @@ _GIVES = {
     "landlock": "rules for files and abstract sockets",
     "signals": "none to the host or to other functions",
     "system calls": "those that reach other processes or the kernel are refused",
+    "memory": "a control group bounds what each worker really uses",
 }
 
 

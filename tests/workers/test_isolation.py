@@ -15,7 +15,7 @@ from edge_runtime.workers.isolation import SWITCHED_OFF, Layer, Terms, Wanted, i
 from edge_runtime.workers.pool import Pool
 from tests.workers.conftest import OFF, Hire, jail, until, value
 
-LAYERS = ["limits", "files", "users", "landlock", "signals", "system calls"]
+LAYERS = ["limits", "files", "users", "landlock", "signals", "system calls", "memory"]
 
 
 def rows(*active: str) -> list[tuple[str, bool, str]]:
@@ -131,3 +131,22 @@ async def test_two_functions_run_as_two_users(pools: Callable[..., Awaitable[Poo
     found = pool.isolation()
     assert found is not None
     assert users == ([asked.uid_base, asked.uid_base + 1] if found.level == "full" else [0, 0])
+
+
+async def test_what_a_worker_really_uses_is_bounded(hire: Hire) -> None:
+    if not any(layer.active for layer in probe().layers if layer.name == "memory"):
+        pytest.skip("no memory control group may be made here")
+    source = """
+def handler(event, context):
+    held = bytearray(event * 1048576)
+    for at in range(0, len(held), 4096):
+        held[at] = 1
+    return len(held)
+"""
+    pool = await hire(source, memory_mb=64, timeout_s=20, isolation=jail())
+    assert value(await pool.invoke("f", b"30", request_id="r-1")) == 30 << 20
+    # Less than RLIMIT_DATA would stop, which counts what is asked for and leaves room for threads.
+    result = await pool.invoke("f", b"150", request_id="r-2")
+    assert result.error == "Runtime.ExitError"
+    assert b"signal: killed" in result.payload
+    assert value(await pool.invoke("f", b"1", request_id="r-3")) == 1 << 20

@@ -127,7 +127,9 @@ async def test_a_hostile_handler_is_ended_in_time(hire: Hire, tmp_path: Path, na
     began = loop.time()
     result = await pool.invoke("f", b"null", request_id="r-1")
     took = loop.time() - began
-    assert result.error == case.error, result.log[-2000:]
+    # Where a control group bounds the memory, the kernel ends a hog before malloc refuses it.
+    bounded = name == "slow memory hog" and result.error == "Runtime.ExitError"
+    assert bounded or result.error == case.error, result.log[-2000:]
     assert json.loads(result.payload)["errorMessage"].endswith(case.message)
     assert took <= case.timeout_s + case.grace_s
     if case.error in (LATE, "Runtime.ExitError"):

@@ -23,9 +23,13 @@ import socket
 import sys
 import time
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edge_runtime.workers.inside.cgroup import Groups
 
 _REQUEST_BYTES = 1 << 18
+_PROGRAM_MB = 128  # what Node and its like are given at least
 _SWEEP_MS = 20
 _PATIENCE = 3  # sweeps, before something stronger is done
 _LEAD = 10
@@ -40,8 +44,12 @@ _PRELOAD = (
 class Zygote:
     """Forks workers and ends them."""
 
-    def __init__(self, control: socket.socket, confine: ModuleType, *, own_users: bool) -> None:
+    def __init__(
+        self, control: socket.socket, confine: ModuleType, *, own_users: bool, groups: Groups | None = None
+    ) -> None:
+        """`own_users`: each function has one. `groups` bound the workers' memory; None: there are none here."""
         self._own_users = own_users
+        self._groups = groups
         self._control = control
         self._confine = confine
         self._host = os.getppid()
@@ -98,6 +106,8 @@ class Zygote:
 
     def _fork(self, number: int, spec: dict[str, Any], channel: int, output: int) -> dict[str, Any] | None:
         try:
+            if self._groups is not None:
+                self._groups.make(number, max(spec["memory_mb"], _PROGRAM_MB if "exec" in spec else 0))
             pid = os.fork()
         except OSError as error:
             os.close(channel)
@@ -105,6 +115,11 @@ class Zygote:
             self._tell({"id": number, "failed": str(error)})
             return None
         if pid == 0:
+            try:
+                if self._groups is not None:
+                    self._groups.join(number)
+            except OSError:
+                os._exit(1)
             os.nice(self._lead)
             self._control.detach()  # its number is about to become the worker's standard input
             self._confine.enter(self._pid, channel, output, spec["memory_mb"])
@@ -137,6 +152,8 @@ class Zygote:
             return
         for report in self._ended:
             self._users.pop(report["id"], None)
+            if self._groups is not None:
+                self._groups.remove(report["id"])
             self._tell(report)
         self._ended.clear()
         self._sweeps = 0
@@ -169,6 +186,8 @@ class Zygote:
             if not _children(self._pid):
                 break
             time.sleep(0.002)
+        if self._groups is not None:
+            self._groups.close()
         os._exit(0)
 
     def _tell(self, report: dict[str, Any]) -> None:
@@ -258,12 +277,22 @@ def main() -> None:
         importlib.import_module(name)
     if len(sys.argv) > 1:
         importlib.import_module("_edge_worker.preload").boto3(sys.argv[1])
-    walls = jail.Jail(os.getppid(), off=os.environ.get("EDGE_ISOLATION") == "off")
+    off = os.environ.get("EDGE_ISOLATION") == "off"
+    groups, why = None, ""
+    if not off:
+        cgroup = importlib.import_module("_edge_worker.cgroup")
+        try:
+            groups = cgroup.find(os.getppid())
+        except OSError as error:
+            why = error.strerror or str(error)
+    walls = jail.Jail(os.getppid(), off=off)
+    if not off:
+        walls.rows.append(("memory", groups is not None, why))
     os.environ.clear()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a TextIOWrapper at the start
     bootstrap.rehearse()
     gc.disable()
-    zygote = Zygote(socket.socket(fileno=0), confine, own_users=walls.own_user)
+    zygote = Zygote(socket.socket(fileno=0), confine, own_users=walls.own_user, groups=groups)
     gc.collect()
     gc.freeze()
     zygote.say_isolation(walls.rows)
