@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from edge_runtime.app import Function
 from edge_runtime.model import Result
+
+if TYPE_CHECKING:
+    from edge_runtime.pure.shadow import Accepted, Rejected
 
 
 class Who(NamedTuple):
@@ -53,6 +56,16 @@ class Backend(Protocol):
 
     async def call(self, who: Who, name: str, payload: bytes, context: Mapping[str, object]) -> tuple[str, Result]:
         """Invoke a function and return the id of the invocation, and what came back; throttled when none is free."""
+
+    @property
+    def thing(self) -> str:
+        """The thing whose shadows are kept here."""
+
+    async def shadow(self, who: Who, method: str, name: str, request: bytes) -> Accepted | Rejected:
+        """Answer `get`, `update` or `delete` of a shadow, the classic one without a name, when that is safe on disk."""
+
+    async def shadow_names(self, after: str, most: int) -> tuple[Sequence[str], str]:
+        """Return up to so many names of shadows that come after a name, and where to go on, empty at the end."""
 
 
 Outsider = Who()

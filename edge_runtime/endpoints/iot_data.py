@@ -1,4 +1,4 @@
-"""AWS IoT data plane: `Publish` emits on the local bus, with AWS's limits; the shadows have their place.
+"""AWS IoT data plane: `Publish` emits on the local bus, with AWS's limits; the shadows of the host's thing.
 
 A published event is durable when the call returns, whatever its QoS. It is not retained: `retain` only means something
 to a broker. MQTT 5 user properties become headers of the event. Source: AWS IoT data plane API reference, and "AWS IoT
@@ -11,6 +11,7 @@ import base64
 import binascii
 import json
 import logging
+import time
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,9 +20,18 @@ from starlette.routing import Route
 from edge_runtime.endpoints._aws import JSON, ApiError, backend_of, body_of, raw_segment, refuse, request_id, who_asks
 from edge_runtime.errors import EdgeError
 from edge_runtime.pure.quotas import PAYLOAD_BYTES, check_publish
+from edge_runtime.pure.shadow import Rejected
 
 SIGNING_NAME = "iotdata"
-SHADOW_BYTES = 8 << 10
+_METHODS = {"GET": "get", "POST": "update", "DELETE": "delete"}
+_ERRORS = {
+    403: "ForbiddenException",
+    404: "ResourceNotFoundException",
+    409: "ConflictException",
+    413: "RequestEntityTooLargeException",
+    415: "UnsupportedDocumentEncodingException",
+}
+"""AWS IoT data plane API reference, errors of UpdateThingShadow."""
 _PROPERTIES_BYTES = 8 << 10
 _INVALID = "InvalidRequestException"
 _log = logging.getLogger(__name__)
@@ -32,6 +42,7 @@ def routes() -> list[Route]:
     return [
         Route("/topics/{topic:path}", _publish, methods=["POST"]),
         Route("/things/{thing}/shadow", _shadow, methods=["GET", "POST", "DELETE"]),
+        Route("/api/things/shadow/ListNamedShadowsForThing/{thing}", _names, methods=["GET"]),
     ]
 
 
@@ -73,12 +84,38 @@ def _properties(header: str) -> dict[str, str]:
 
 
 async def _shadow(request: Request) -> Response:
-    """Refuse: there are no shadows."""
+    """GetThingShadow, UpdateThingShadow and DeleteThingShadow, with `?name=` of a named one."""
+    _own_thing(request)
+    body = b""
     if request.method == "POST":
-        limit = f"a shadow document has at most {SHADOW_BYTES} bytes"
-        await body_of(request, SHADOW_BYTES, ApiError(413, "RequestEntityTooLargeException", limit))
-    thing = request.path_params["thing"]
-    if request.method == "POST":
-        raise ApiError(501, "NotImplemented", f"shadows are not kept here: that of thing {thing!r} cannot be updated")
-    # What code meets in AWS before a shadow was first written, and so is prepared for.
-    raise ApiError(404, "ResourceNotFoundException", f"No shadow exists with name: '{thing}'")
+        limit = f"a request about a shadow has at most {PAYLOAD_BYTES} bytes"
+        body = await body_of(request, PAYLOAD_BYTES, ApiError(413, "RequestEntityTooLargeException", limit))
+    name = request.query_params.get("name", "")
+    try:
+        answer = await backend_of(request).shadow(who_asks(request), _METHODS[request.method], name, body)
+    except EdgeError as error:
+        refuse(error, denied="UnauthorizedException", invalid=_INVALID, busy="ThrottlingException")
+    if isinstance(answer, Rejected):
+        raise ApiError(answer.code, _ERRORS.get(answer.code, _INVALID), answer.message)
+    return Response(answer.payload, 200, {"x-amzn-requestid": request_id()}, JSON)
+
+
+async def _names(request: Request) -> Response:
+    """ListNamedShadowsForThing."""
+    _own_thing(request)
+    asked = request.query_params.get("pageSize", "25")
+    if not asked.isdecimal():
+        raise ApiError(400, _INVALID, f"pageSize is a number, not {asked!r}")
+    try:
+        names, after = await backend_of(request).shadow_names(request.query_params.get("nextToken", ""), int(asked))
+    except EdgeError as error:
+        refuse(error, denied="UnauthorizedException", invalid=_INVALID, busy="ThrottlingException")
+    found = {"results": list(names), "timestamp": int(time.time()), **({"nextToken": after} if after else {})}
+    return Response(json.dumps(found), 200, {"x-amzn-requestid": request_id()}, JSON)
+
+
+def _own_thing(request: Request) -> None:
+    thing, own = request.path_params["thing"], backend_of(request).thing
+    if thing != own:
+        text = f"No shadow exists with name: '{thing}': this host keeps the shadows of thing {own!r}"
+        raise ApiError(404, "ResourceNotFoundException", text)

@@ -26,6 +26,7 @@ from edge_runtime.host._late_link import LateLink
 from edge_runtime.host.bus import FROM_CLOUD, Bus, feeds_of, function_rules, payload_bounds
 from edge_runtime.host.hardware import Hardware, late_trigger
 from edge_runtime.host.services import Services
+from edge_runtime.host.shadows import ShadowKeeper, shadow_rules
 from edge_runtime.host.supervise import Part, supervise
 from edge_runtime.host.verbs import Verbs
 from edge_runtime.model import Link, Trigger
@@ -69,6 +70,7 @@ class Host:
         self.bus: Bus
         self.pool: Pool
         self.services: Services
+        self._keeper: ShadowKeeper
         self._link = link
         self._watch = watch
         self._server: Server | None = None
@@ -94,7 +96,12 @@ class Host:
         app, link = self.app, self.app.link
         for note in app.notes:
             _log.warning("%s", note)
-        rules = (*app.rules, *function_rules(app.functions), *(link.uplink.up if link else ()))
+        rules = (
+            *app.rules,
+            *function_rules(app.functions),
+            *shadow_rules(app.thing),
+            *(link.uplink.up if link else ()),
+        )
         targets = sorted(feeds_of(rules) | ({UPLINK} if link else set()))
         queues = {name: app.queues.get(name, app.queues.get("", QueueLimits())) for name in ("", *targets)}
         self.store = await Store.open(self.state, queues, clock=self.clock, limits=app.limits)
@@ -102,7 +109,8 @@ class Host:
         self._closing.push_async_callback(self.hardware.close)
         aws_quotas = bool(link and link.uplink.aws_quotas)
         self.bus = Bus(self.store, rules, aws_quotas=aws_quotas, payloads=payload_bounds(app.functions))
-        self.services = Services(app.functions, self.bus.emit, self.clock, self.state)
+        self._keeper = ShadowKeeper(self.store, app.thing, self.clock, self.bus.emit)
+        self.services = Services(app.functions, self.bus.emit, self.clock, self.state, self._keeper)
         self.pool = Pool(
             {f.name: f for f in app.functions},
             thing=app.thing,
@@ -138,6 +146,7 @@ class Host:
                 )
                 self._dispatchers.append(dispatcher)
                 self._begin(f"function/{function.name}", dispatcher.run)
+        self._begin("shadows", self._keeper.run)
         if self.app.link is not None:
             self.uplink = UplinkRunner(
                 self.store,
@@ -157,7 +166,6 @@ class Host:
         if self.app.devices:
             opening = partial(self.hardware.run, self.store, self.bus, self._begin)
             self._begin("devices", opening, source=True)
-
         if self._watch is not None:
             self._begin("watch", partial(self._reload, self._watch), source=True)
 

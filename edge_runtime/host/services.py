@@ -20,15 +20,19 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from edge_runtime.app import Function
 from edge_runtime.clock import Clock, make_event, new_id
 from edge_runtime.endpoints import Keys, Listener, Outsider, Who
 from edge_runtime.errors import ConfigError, HostError, LimitError, StoreError
+from edge_runtime.host.shadows import ShadowKeeper
 from edge_runtime.model import NO_HEADERS, Emit, Result
 from edge_runtime.pure import permissions
 from edge_runtime.pure.permissions import CAUSE, CLIENT_CONTEXT, DEPTH, MOST_DEEP, invoke_topic
+
+if TYPE_CHECKING:
+    from edge_runtime.pure.shadow import Accepted, Rejected
 
 TOKEN_FILE = "endpoint.token"  # noqa: S105 - the name of a file
 REGION = "local"
@@ -79,11 +83,14 @@ class Runner(Protocol):
 class Services:
     """The local AWS services of one host: `endpoints.Backend`, and what workers are told about it."""
 
-    def __init__(self, functions: Sequence[Function], emit: Emit, clock: Clock, state: Path) -> None:
+    def __init__(
+        self, functions: Sequence[Function], emit: Emit, clock: Clock, state: Path, keeper: ShadowKeeper
+    ) -> None:
         self.functions: Mapping[str, Function] = {one.name: one for one in functions}
         self.listener = Listener(self)
         self._emit = emit
         self._clock = clock
+        self._keeper = keeper
         self._file = state / TOKEN_FILE
         self._token = ""
         self._pool: Runner | None = None
@@ -189,6 +196,26 @@ class Services:
             name, payload, request_id=number, context={**context, **more}, depth=deep, wait=False
         )
         return number, result
+
+    @property
+    def thing(self) -> str:
+        """The thing whose shadows are kept."""
+        return self._keeper.thing
+
+    async def shadow(self, who: Who, method: str, name: str, request: bytes) -> Accepted | Rejected:
+        """Answer a request about a shadow, as `Backend.shadow`. Raises: DeniedError, QueueFullError, StoreError."""
+        if who.function is not None:
+            # As in AWS IoT Core, where the rights to a shadow are those to its topics.
+            below = f"shadow/name/{name}" if name else "shadow"
+            permissions.check_publish(who.function, f"$aws/things/{self.thing}/{below}/{method}")
+        shadows = self._keeper.shadows
+        if method == "update":
+            return await shadows.update(name, request, headers=_caused(who))
+        return await (shadows.delete(name, headers=_caused(who)) if method == "delete" else shadows.get(name))
+
+    async def shadow_names(self, after: str, most: int) -> tuple[Sequence[str], str]:
+        """Return names of shadows, as `Backend.shadow_names`. Raises: LimitError, StoreError."""
+        return await self._keeper.shadows.names(after=after, most=most)
 
     # -- the token of the state folder ----------------------------------------------------------------------------
 

@@ -74,8 +74,16 @@ def _path(value: str, base: Path, where: Where, document: Document) -> str:
     return str(base / value)
 
 
-def is_aws(options: Mapping[str, object]) -> bool:
-    """Tell whether a link's options name an endpoint of AWS IoT Core."""
+def pack(part: Link, document: Document) -> None:
+    """Note parcels that the nucleus of Greengrass would refuse whole: it takes a few thousand bytes at a time."""
+    if part.driver == "greengrass" and part.pack > 1:
+        document.add(("link", "pack"), f"{part.pack}: with driver greengrass each message goes by itself; take it away")
+
+
+def is_aws(driver: str, options: Mapping[str, object]) -> bool:
+    """Tell whether a link leads to AWS IoT Core: by its endpoint, or through the nucleus of Greengrass."""
+    if driver == "greengrass":
+        return True
     host = str(options.get("endpoint", "")).lower().rstrip(".")
     return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 

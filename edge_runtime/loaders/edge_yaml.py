@@ -341,7 +341,8 @@ class _Builder:
     def _link(self, part: schema.Link) -> LinkSpec:
         self._limits("uplink", part.queue)
         options = link_checks.options(part, self._thing, self._base, self._document)
-        aws = part.aws_quotas if part.aws_quotas is not None else link_checks.is_aws(options)
+        aws = part.aws_quotas if part.aws_quotas is not None else link_checks.is_aws(part.driver, options)
+        link_checks.pack(part, self._document)
         default = Uplink()
         down = [self._filter(text, ("link", "down", index)) for index, text in enumerate(part.down)]
         uplink = Uplink(

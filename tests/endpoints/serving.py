@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +13,8 @@ from edge_runtime.app import Function, Permissions
 from edge_runtime.endpoints import Keys, Listener, Who
 from edge_runtime.errors import EdgeError
 from edge_runtime.model import Result
+from edge_runtime.pure import shadow
+from edge_runtime.pure.shadow import Accepted, Rejected
 
 T = TypeVar("T")
 TOKEN, NARROW_TOKEN = "token-of-nobody-in-particular", "token-of-a-worker"
@@ -30,6 +32,7 @@ class FakeBackend:
         self.asked: list[tuple[Any, ...]] = []
         self.result = Result(b'{"ok": true}', log="START\nEND\n")
         self.failure: Exception | None = None
+        self.documents: dict[str, shadow.Document] = {}
         self.expires_s = 4_000_000_000.0
 
     def who(self, token: str) -> Who | None:
@@ -57,6 +60,25 @@ class FakeBackend:
         """Note it."""
         self._note("call", who, name, payload, dict(context))
         return "id-of-the-call", self.result
+
+    thing = "pi-7"
+
+    async def shadow(self, who: Who, method: str, name: str, request: bytes) -> Accepted | Rejected:
+        """Keep shadows in memory."""
+        self._note("shadow", who, method, name)
+        known = self.documents.get(name)
+        if method == "update":
+            answer = shadow.update(known, request, 1)
+        else:
+            answer = (shadow.get if method == "get" else shadow.delete)(known, request, 1, name=name or self.thing)
+        if isinstance(answer, Accepted):
+            self.documents[name] = answer.document
+        return answer
+
+    async def shadow_names(self, after: str, most: int) -> tuple[Sequence[str], str]:
+        """Return those in memory."""
+        rest = sorted(name for name in self.documents if name > after)
+        return rest[:most], rest[most - 1] if len(rest) > most else ""
 
     def _note(self, *what: object) -> None:
         if self.failure is not None:

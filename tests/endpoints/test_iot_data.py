@@ -90,13 +90,49 @@ async def test_errors_of_the_host_have_the_names_of_aws(error: EdgeError, status
     assert (got, headers["x-amzn-errortype"], json.loads(body)["message"]) == (status, name, str(error))
 
 
-async def test_there_are_no_shadows() -> None:
+async def test_shadows() -> None:
+    def use(client: Any) -> list[object]:  # noqa: ANN401 - boto3's clients have no types
+        updated = client.update_thing_shadow(thingName="pi-7", payload=b'{"state":{"desired":{"pump":"on"}}}')
+        client.update_thing_shadow(thingName="pi-7", shadowName="b", payload=b'{"state":{"reported":{"x":1}}}')
+        client.update_thing_shadow(thingName="pi-7", shadowName="c", payload=b'{"state":{"reported":{"x":2}}}')
+        got = client.get_thing_shadow(thingName="pi-7")
+        first = client.list_named_shadows_for_thing(thingName="pi-7", pageSize=1)
+        client.delete_thing_shadow(thingName="pi-7", shadowName="b")
+        return [
+            json.loads(updated["payload"].read())["version"],
+            json.loads(got["payload"].read())["state"],
+            first["results"],
+            client.list_named_shadows_for_thing(thingName="pi-7", nextToken=first["nextToken"])["results"],
+            code(client, "get_thing_shadow", thingName="pi-7", shadowName="b"),
+        ]
+
     async with endpoint() as it:
-        for call in ("get_thing_shadow", "delete_thing_shadow"):
-            found = await it.boto("iot-data", lambda c, call=call: code(c, call, thingName="pi-7"))  # type: ignore[misc]  # mypy cannot infer a default
-            assert found == "ResourceNotFoundException"
-        found = await it.boto("iot-data", lambda c: code(c, "update_thing_shadow", thingName="pi-7", payload=b"{}"))
-        assert found == "NotImplemented"
-        large = b"x" * 9000
-        found = await it.boto("iot-data", lambda c: code(c, "update_thing_shadow", thingName="pi-7", payload=large))
-        assert found == "RequestEntityTooLargeException"
+        assert await it.boto("iot-data", use) == [
+            1,
+            {"desired": {"pump": "on"}, "delta": {"pump": "on"}},
+            ["b"],
+            ["c"],
+            "ResourceNotFoundException",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("thing", "payload", "error"),
+    [
+        ("pi-8", b'{"state":{}}', "ResourceNotFoundException"),
+        ("pi-7", b"no json", "InvalidRequestException"),
+        ("pi-7", b'{"state":{"desired":{"x":1}},"version":9}', "ConflictException"),
+        ("pi-7", b'{"state":{"desired":{"x":"%b"}}}' % (b"y" * 9000), "RequestEntityTooLargeException"),
+        ("pi-7", b"x" * 140_000, "RequestEntityTooLargeException"),
+    ],
+)
+async def test_shadows_that_are_refused(thing: str, payload: bytes, error: str) -> None:
+    async with endpoint() as it:
+        found = await it.boto("iot-data", lambda c: code(c, "update_thing_shadow", thingName=thing, payload=payload))
+    assert found == error
+
+
+async def test_a_page_of_shadows_must_be_a_number() -> None:
+    async with endpoint() as it:
+        got, _, body = await it.http("GET", "/api/things/shadow/ListNamedShadowsForThing/pi-7?pageSize=x")
+    assert (got, json.loads(body)["message"]) == (400, "pageSize is a number, not 'x'")

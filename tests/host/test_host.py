@@ -39,7 +39,7 @@ async def test_an_event_runs_the_handler_and_its_reply_goes_up(tmp_path: Path) -
         await it.settled("uplink", 20)
         assert it.arrived == got(20)
         books = {counters.name: (counters.produced, counters.delivered) for counters in it.host.store.ledger}
-        assert books == {"function/f": (20, 20), "uplink": (20, 20)}
+        assert books == {"function/f": (20, 20), "shadow": (0, 0), "uplink": (20, 20)}
 
 
 async def test_a_restart_continues_where_the_last_run_ended(tmp_path: Path) -> None:
@@ -120,7 +120,8 @@ async def test_a_host_needs_no_link_no_functions_and_no_devices(tmp_path: Path) 
     async with site(App("pi-7", tmp_path), tmp_path / "state") as it:
         await it.emit("in/a", b"1")
         status = await it.ask("status")
-        assert (status["link"], status["functions"], status["queues"], status["devices"]) == (None, [], [], [])
+        assert (status["link"], status["functions"], status["devices"]) == (None, [], [])
+        assert [queue["target"] for queue in status["queues"]] == ["shadow"]
 
 
 async def test_a_host_works_although_its_link_never_comes_up(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -19,9 +19,13 @@ from edge_runtime.clock import SystemClock
 from edge_runtime.endpoints import Outsider, Who
 from edge_runtime.errors import ConfigError, DeniedError, HostError, LimitError
 from edge_runtime.host.services import TOKEN_FILE, Services
+from edge_runtime.host.shadows import ShadowKeeper
 from edge_runtime.model import NO_HEADERS, Event, Result
 from tests.endpoints.serving import boto_client
 from tests.host.hosting import Site, site
+
+if TYPE_CHECKING:
+    from edge_runtime.store.store import Store
 
 pytest.importorskip("boto3")
 
@@ -260,7 +264,8 @@ class Alone:
     def __init__(self, folder: Path) -> None:
         self.events: list[Event] = []
         self.pool = FakePool()
-        self.services = Services((NARROW, RAW), self._emit, SystemClock(), folder)
+        keeper = ShadowKeeper(cast("Store", None), "pi-7", SystemClock(), self._emit)  # no test here looks at shadows
+        self.services = Services((NARROW, RAW), self._emit, SystemClock(), folder, keeper)
 
     async def _emit(self, *events: Event, memo: Mapping[str, str] = NO_HEADERS) -> None:
         assert not memo

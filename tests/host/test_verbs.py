@@ -112,11 +112,12 @@ async def test_status_tells_how_everything_does(tmp_path: Path) -> None:
         assert [(f["function"], f["invocations"], f["errors"]) for f in status["functions"]] == [("f", 1, 0)]
         assert [(q["target"], q["produced"], q["queued"]) for q in status["queues"]] == [
             ("function/f", 1, 0),
+            ("shadow", 0, 0),
             ("uplink", 1, 0),
         ]
         assert [(d["name"], d["value"], d["simulated"]) for d in status["devices"]] == [("button", 0, True)]
         assert {p["name"]: p["state"] for p in status["parts"]} == dict.fromkeys(
-            ["workers", "function/f", "uplink", "devices", "gpio"], "running"
+            ["workers", "function/f", "shadows", "uplink", "devices", "gpio"], "running"
         )
         ledger = await it.ask("ledger")
         assert ledger["rows"] == status["queues"]

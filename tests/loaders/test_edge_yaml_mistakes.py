@@ -312,3 +312,13 @@ def test_braces_inside_braces_get_a_hint(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"^edge.yaml:2: not valid YAML: .* but got '{'$") as caught:
         load(folder, "thing: a\nlink: {driver: paho, up: [dt/{thing}/x]}")
     assert caught.value.hint == "inside { } or [ ] put quotes around a text with {thing}"
+
+
+def test_the_nucleus_of_greengrass_takes_no_parcels(tmp_path: Path) -> None:
+    link = "thing: a\nlink: {driver: greengrass, up: ['dt/#'], pack: 25}\n"
+    assert wrong(tmp_path, link) == [
+        "edge.yaml:2: link.pack: 25: with driver greengrass each message goes by itself; take it away"
+    ]
+    app = load(tmp_path, link.replace(", pack: 25", ""))
+    assert app.link is not None
+    assert app.link.uplink.aws_quotas

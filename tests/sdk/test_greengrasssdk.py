@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
 import subprocess
 import sys
@@ -115,17 +116,23 @@ async def test_invoke(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-async def test_shadows_and_secrets_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_shadows(monkeypatch: pytest.MonkeyPatch) -> None:
     async with endpoint() as it:
         inside(it, monkeypatch)
         client = sdk.IoTDataPlane()
-        with pytest.raises(sdk.ShadowError, match="No shadow exists with name: 'pi'") as caught:
-            await away(lambda: client.get_thing_shadow(thingName="pi"))
+        with pytest.raises(sdk.ShadowError, match="No shadow exists with name: pi-7") as caught:
+            await away(lambda: client.get_thing_shadow(thingName="pi-7"))
         assert caught.value.code == "ResourceNotFoundException"
-        with pytest.raises(sdk.ShadowError, match="cannot be updated"):
-            await away(lambda: client.update_thing_shadow(thingName="pi", payload="{}"))
+        wanted = '{"state":{"desired":{"pump":"on"}}}'
+        await away(lambda: client.update_thing_shadow(thingName="pi-7", payload=wanted))
+        got = await away(lambda: client.get_thing_shadow(thingName="pi-7"))
+        assert json.loads(got["payload"])["state"]["desired"] == {"pump": "on"}
+        await away(lambda: client.delete_thing_shadow(thingName="pi-7"))
         with pytest.raises(sdk.ShadowError):
-            await away(lambda: client.delete_thing_shadow(thingName="pi"))
+            await away(lambda: client.get_thing_shadow(thingName="pi-7"))
+
+
+def test_secrets_are_refused() -> None:
     with pytest.raises(sdk.GreengrassRuntimeError, match="keeps no secrets"):
         sdk.SecretsManager().get_secret_value(SecretId="s")
 
