@@ -13,13 +13,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from edge_runtime.workers.inside.cgroup import Groups
 
 SCRIPT = Path(__file__).parent / "inside" / "zygote.py"
 _ANSWER_S = 1.0
 """A kill that is not confirmed within this time means that the zygote itself is stuck."""
+_PROGRAM_MB = 128
+"""What Node and its like are given at least."""
 _STEADY_S = 1.0
 """A zygote that lived shorter than this is not replaced until a worker is asked for."""
 
@@ -44,6 +49,8 @@ class Process:
     """Done when the process and all its descendants are gone. Never raises."""
     pid: int = 0
     """0 until the zygote has reported it."""
+    memory_mb: int = 0
+    """What it may really use, where that can be bounded."""
 
 
 class Zygote:
@@ -53,6 +60,8 @@ class Zygote:
         """`packages` is a folder from which boto3 is imported beforehand; empty: not at all."""
         self._log = log
         self._isolation = isolation
+        self._groups: Groups | None = None
+        self._movers = ThreadPoolExecutor(1, "workers-cgroup")
         self._packages = packages
         self.found: list[tuple[str, bool, str]] | None = None
         """What keeps the workers apart: layer, whether it is active, why not. None until the zygote has said so."""
@@ -121,7 +130,8 @@ class Zygote:
         if self._control is None:
             raise ConnectionError("the zygote is gone")
         self._count += 1
-        process = Process(self._count)
+        memory_mb = cast("int", spec["memory_mb"])
+        process = Process(self._count, memory_mb=max(memory_mb, _PROGRAM_MB) if "exec" in spec else memory_mb)
         message = json.dumps({"id": process.number, "fork": dict(spec)}).encode()
         try:
             socket.send_fds(self._control, [message], [channel, output])
@@ -172,12 +182,17 @@ class Zygote:
     def _take(self, report: Mapping[str, Any]) -> None:
         if "isolation" in report:
             self.found = [(name, active, why) for name, active, why in report["isolation"]]
+            self._groups = Groups(report["groups"]) if report["groups"] else None
             return
         number = int(report["id"])
         if "pid" in report:
             self._processes[number].pid = int(report["pid"])
+            if self._groups is not None:
+                self._movers.submit(_bound, self._groups, self._processes[number], self._log)
             return
         exited = self._processes.pop(number).exited
+        if self._groups is not None:
+            self._movers.submit(self._groups.remove, number)
         if "failed" in report:
             exited.set_result(Exit(0, fault=f"it could not be forked: {report['failed']}"))
         else:
@@ -200,6 +215,9 @@ class Zygote:
 
         status = await asyncio.to_thread(end)
         lost, self._processes = self._processes, {}
+        if self._groups is not None:
+            self._movers.submit(self._groups.release)
+            self._groups = None
         for process in lost.values():
             process.exited.set_result(Exit(int(signal.SIGKILL), fault="the zygote died and took it along"))
         self._popen = self._burial = None
@@ -221,6 +239,18 @@ class Zygote:
                 self._control.shutdown(socket.SHUT_WR)  # it ends all workers and itself; _on_report sees its end
         await asyncio.shield(self._gone)
         timer.cancel()
+        await asyncio.to_thread(self._movers.shutdown)
+
+
+def _bound(groups: Groups, process: Process, log: Callable[[str], None]) -> None:
+    """Bound what a worker really uses. Runs in a thread: it may wait for the kernel."""
+    try:
+        groups.make(process.number, process.memory_mb)
+        groups.put(process.pid, process.number)
+    except ProcessLookupError:  # it has ended meanwhile
+        return
+    except OSError as error:
+        log(f"the memory of worker {process.pid} is not bounded by a control group: {error}")
 
 
 def _sweep(mark: bytes) -> None:

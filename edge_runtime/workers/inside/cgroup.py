@@ -19,17 +19,22 @@ _OURS = "edge-"
 
 
 class Groups:
-    """The control groups of one zygote's workers, all below one of its own."""
+    """The control groups of one zygote's workers, all below one of its own.
 
-    def __init__(self, folder: str, version: int) -> None:
+    The zygote finds them and removes them at the end; the host puts the workers in. To move a process the kernel waits
+    up to some 20 ms for all processors, for which no invocation shall wait: until then the limit on data stands alone.
+    """
+
+    def __init__(self, folder: str) -> None:
         """Use a folder that was made for this. It stays open, so that it can be reached from any root folder."""
-        self._version = version
+        self.path = folder
+        self._version = 2 if os.path.exists(f"{folder}/{_CONTROLLERS}") else 1  # noqa: PTH110 - as below
         self._name = os.path.basename(folder)  # noqa: PTH119 - pathlib would cost every worker memory
         self._above = os.open(os.path.dirname(folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # noqa: PTH120
         self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def make(self, number: int, memory_mb: int) -> None:
-        """Make the group of a worker that is about to be forked. Raises: OSError."""
+        """Make the group of a worker. Raises: OSError."""
         name, size = str(number), memory_mb * _MB
         os.mkdir(name, 0o700, dir_fd=self._folder)
         self._write(f"{name}/{_LIMIT[self._version]}", str(size))
@@ -37,9 +42,9 @@ class Groups:
         with contextlib.suppress(FileNotFoundError, PermissionError):
             self._write(f"{name}/{_SWAP[self._version]}", str(size) if self._version == 1 else "0")
 
-    def join(self, number: int) -> None:
-        """Put this process, and all that it will start, into a group. Raises: OSError."""
-        self._write(f"{number}/{_PROCESSES}", "0")
+    def put(self, pid: int, number: int) -> None:
+        """Put a process, and all that it will start, into a group. Raises: OSError."""
+        self._write(f"{number}/{_PROCESSES}", str(pid))
 
     def remove(self, number: int) -> None:
         """Remove the group of a worker of which nothing is left."""
@@ -53,6 +58,11 @@ class Groups:
                 if name.isdigit():
                     self.remove(int(name))
             os.rmdir(self._name, dir_fd=self._above)
+
+    def release(self) -> None:
+        """Let go of the folder, and leave it to the others who have it."""
+        os.close(self._folder)
+        os.close(self._above)
 
     def _write(self, path: str, text: str) -> None:
         handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._folder)
@@ -82,7 +92,7 @@ def _version_1(top: str, path: str) -> Groups:
     base = top + path.rstrip("/")
     if not os.path.isdir(base):  # noqa: PTH112 - as above. In a container only its own part is to be seen, as the top
         base = top
-    return Groups(_own(base), 1)
+    return Groups(_own(base))
 
 
 def _version_2(base: str, host: int) -> Groups:
@@ -93,7 +103,7 @@ def _version_2(base: str, host: int) -> Groups:
         _enable(base)
     own = _own(base)
     _enable(own)
-    return Groups(own, 2)
+    return Groups(own)
 
 
 def _make_way(base: str, host: int) -> None:

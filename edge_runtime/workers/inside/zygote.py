@@ -5,9 +5,9 @@ one. It adopts every orphan below it, so when a worker has ended it ends all tha
 reports it. When the host is gone it ends every worker with all descendants, and itself.
 
 Requests, JSON on a sequenced packet socket: `{"id", "fork": {...}}` with the worker's socket and its output pipe as
-descriptors, `{"id", "kill": true}`. Reports: `{"isolation": rows}` first (see `jail`), `{"id", "pid"}`,
-`{"id", "failed": text}` when the fork itself failed, `{"id", "status", "peak_kb"}` when the worker and all its
-descendants are gone.
+descriptors, `{"id", "kill": true}`. Reports: `{"isolation": rows, "groups": path}` first (see `jail` and `cgroup`),
+`{"id", "pid"}`, `{"id", "failed": text}` when the fork itself failed, `{"id", "status", "peak_kb"}` when the worker and
+all its descendants are gone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from edge_runtime.workers.inside.cgroup import Groups
 
 _REQUEST_BYTES = 1 << 18
-_PROGRAM_MB = 128  # what Node and its like are given at least
 _SWEEP_MS = 20
 _PATIENCE = 3  # sweeps, before something stronger is done
 _LEAD = 10
@@ -47,7 +46,7 @@ class Zygote:
     def __init__(
         self, control: socket.socket, confine: ModuleType, *, own_users: bool, groups: Groups | None = None
     ) -> None:
-        """`own_users`: each function has one. `groups` bound the workers' memory; None: there are none here."""
+        """`own_users`: each function has one. `groups` are filled by the host, and removed here at the end."""
         self._own_users = own_users
         self._groups = groups
         self._control = control
@@ -68,9 +67,9 @@ class Zygote:
         # SIGTERM, and not SIGKILL, so that the workers' descendants can be ended first. Sent by anyone else it is void.
         confine.signal_on_parent_death(signal.SIGTERM)
 
-    def say_isolation(self, rows: list[Any]) -> None:
+    def say_isolation(self, rows: list[Any], groups: str) -> None:
         """Report what keeps the workers apart; see `jail.Jail.rows`."""
-        self._tell({"isolation": rows})
+        self._tell({"isolation": rows, "groups": groups})
 
     def serve(self) -> dict[str, Any]:
         """Work until the host is gone. Returns only in a forked worker, with what it is to be."""
@@ -106,8 +105,6 @@ class Zygote:
 
     def _fork(self, number: int, spec: dict[str, Any], channel: int, output: int) -> dict[str, Any] | None:
         try:
-            if self._groups is not None:
-                self._groups.make(number, max(spec["memory_mb"], _PROGRAM_MB if "exec" in spec else 0))
             pid = os.fork()
         except OSError as error:
             os.close(channel)
@@ -115,11 +112,6 @@ class Zygote:
             self._tell({"id": number, "failed": str(error)})
             return None
         if pid == 0:
-            try:
-                if self._groups is not None:
-                    self._groups.join(number)
-            except OSError:
-                os._exit(1)
             os.nice(self._lead)
             self._control.detach()  # its number is about to become the worker's standard input
             self._confine.enter(self._pid, channel, output, spec["memory_mb"])
@@ -152,8 +144,6 @@ class Zygote:
             return
         for report in self._ended:
             self._users.pop(report["id"], None)
-            if self._groups is not None:
-                self._groups.remove(report["id"])
             self._tell(report)
         self._ended.clear()
         self._sweeps = 0
@@ -295,7 +285,7 @@ def main() -> None:
     zygote = Zygote(socket.socket(fileno=0), confine, own_users=walls.own_user, groups=groups)
     gc.collect()
     gc.freeze()
-    zygote.say_isolation(walls.rows)
+    zygote.say_isolation(walls.rows, groups.path if groups is not None else "")
     spec = zygote.serve()
     try:
         spec = walls.enter(spec)

@@ -41,15 +41,18 @@ def like_the_kernel(group: Path, *names: str) -> None:
 
 
 def test_a_worker_has_a_group_of_its_own(tmp_path: Path) -> None:
-    groups = find(tmp_path, version_2(tmp_path, below="memory"))
+    found = find(tmp_path, version_2(tmp_path, below="memory"))
     group = made(tmp_path)
+    like_the_kernel(group, "cgroup.controllers")
+    groups = cgroup.Groups(found.path)  # as the host does, by what the zygote tells
     assert (group / "cgroup.subtree_control").read_text() == "+memory"
     with pytest.raises(FileNotFoundError):  # a folder that is not the kernel's has no such files
         groups.make(5, 64)
+    assert groups.path == str(group)
     like_the_kernel(group / "5", "memory.max", "memory.swap.max", "cgroup.procs")
     (group / "6").mkdir()
-    groups.join(5)
-    assert (group / "5" / "cgroup.procs").read_text() == "0"
+    groups.put(77, 5)
+    assert (group / "5" / "cgroup.procs").read_text() == "77"
     groups.remove(6)
     assert not (group / "6").exists()
     groups.remove(6)
@@ -104,5 +107,5 @@ def test_what_dead_zygotes_left_is_removed(tmp_path: Path) -> None:
 def test_all_goes_at_the_end(tmp_path: Path) -> None:
     folder = tmp_path / "edge-1"
     (folder / "3").mkdir(parents=True)
-    cgroup.Groups(str(folder), 2).close()
+    cgroup.Groups(str(folder)).close()
     assert list(tmp_path.iterdir()) == []
