@@ -24,8 +24,7 @@ from edge_runtime.cli._common import (
     state_of,
 )
 from edge_runtime.errors import ConfigError, FunctionError, HostError, NotFoundError
-
-_PLATFORM_LINES = ("START RequestId: ", "END RequestId: ", "REPORT RequestId: ")
+from edge_runtime.pure.platform_lines import is_platform
 
 
 @click.command()
@@ -140,7 +139,7 @@ def _print_log(log: str, fault: Mapping[str, Any], *, whole: bool) -> None:
     """Print the log, without what is printed by other means when it is not asked for."""
     head = f"[ERROR] {fault.get('errorType')}"
     for entry in log.split("\n"):
-        known = entry.startswith(_PLATFORM_LINES) or (entry.startswith(head) and "Traceback" in entry)
+        known = is_platform(entry) or (entry.startswith(head) and "Traceback" in entry)
         if entry and (whole or not known):
             _complain(entry)
 

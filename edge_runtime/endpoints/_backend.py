@@ -64,7 +64,7 @@ class Backend(Protocol):
     async def shadow(self, who: Who, method: str, name: str, request: bytes) -> Accepted | Rejected:
         """Answer `get`, `update` or `delete` of a shadow, the classic one without a name, when that is safe on disk."""
 
-    async def shadow_names(self, after: str, most: int) -> tuple[Sequence[str], str]:
+    async def shadow_names(self, who: Who, after: str, most: int) -> tuple[Sequence[str], str]:
         """Return up to so many names of shadows that come after a name, and where to go on, empty at the end."""
 
 

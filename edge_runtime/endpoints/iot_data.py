@@ -107,7 +107,8 @@ async def _names(request: Request) -> Response:
     if not asked.isdecimal():
         raise ApiError(400, _INVALID, f"pageSize is a number, not {asked!r}")
     try:
-        names, after = await backend_of(request).shadow_names(request.query_params.get("nextToken", ""), int(asked))
+        after = request.query_params.get("nextToken", "")
+        names, after = await backend_of(request).shadow_names(who_asks(request), after, int(asked))
     except EdgeError as error:
         refuse(error, denied="UnauthorizedException", invalid=_INVALID, busy="ThrottlingException")
     found = {"results": list(names), "timestamp": int(time.time()), **({"nextToken": after} if after else {})}

@@ -31,6 +31,7 @@ from edge_runtime.host.supervise import Part, supervise
 from edge_runtime.host.verbs import Verbs
 from edge_runtime.model import Link, Trigger
 from edge_runtime.pure.backoff import Backoff
+from edge_runtime.pure.platform_lines import is_platform
 from edge_runtime.store.store import Store
 from edge_runtime.workers.dispatch import Dispatcher
 from edge_runtime.workers.isolation import wanted
@@ -38,7 +39,6 @@ from edge_runtime.workers.pool import Pool
 
 _log = logging.getLogger(__name__)
 _function_log = logging.getLogger("edge_runtime.function")
-_PLATFORM_LINES = ("START RequestId: ", "END RequestId: ", "REPORT RequestId: ")
 _STOP_S = 5.0
 
 
@@ -252,4 +252,4 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 def _log_function(name: str, text: str) -> None:
     """Log what a handler printed; the lines of the platform itself only on request, for they come with every event."""
     for line in text.splitlines():
-        _function_log.log(logging.DEBUG if line.startswith(_PLATFORM_LINES) else logging.INFO, "%s: %s", name, line)
+        _function_log.log(logging.DEBUG if is_platform(line) else logging.INFO, "%s: %s", name, line)

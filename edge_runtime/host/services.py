@@ -213,8 +213,13 @@ class Services:
             return await shadows.update(name, request, headers=_caused(who))
         return await (shadows.delete(name, headers=_caused(who)) if method == "delete" else shadows.get(name))
 
-    async def shadow_names(self, after: str, most: int) -> tuple[Sequence[str], str]:
-        """Return names of shadows, as `Backend.shadow_names`. Raises: LimitError, StoreError."""
+    async def shadow_names(self, who: Who, after: str, most: int) -> tuple[Sequence[str], str]:
+        """Return names of shadows, as `Backend.shadow_names`, to who may read the one without a name.
+
+        Raises: DeniedError, LimitError, StoreError.
+        """
+        if who.function is not None:
+            permissions.check_publish(who.function, f"$aws/things/{self.thing}/shadow/get")
         return await self._keeper.shadows.names(after=after, most=most)
 
     # -- the token of the state folder ----------------------------------------------------------------------------

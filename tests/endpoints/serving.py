@@ -75,8 +75,9 @@ class FakeBackend:
             self.documents[name] = answer.document
         return answer
 
-    async def shadow_names(self, after: str, most: int) -> tuple[Sequence[str], str]:
+    async def shadow_names(self, who: Who, after: str, most: int) -> tuple[Sequence[str], str]:
         """Return those in memory."""
+        self._note("shadow_names", who)
         rest = sorted(name for name in self.documents if name > after)
         return rest[:most], rest[most - 1] if len(rest) > most else ""
 

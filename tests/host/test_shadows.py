@@ -36,7 +36,7 @@ async def test_a_request_on_a_topic_is_answered_and_kept(tmp_path: Path) -> None
         got = await it.host.services.shadow(Outsider, "get", "", b"")
         assert isinstance(got, Accepted)
         assert json.loads(got.payload)["state"] == {"desired": {"pump": "on"}, "delta": {"pump": "on"}}
-        assert await it.host.services.shadow_names("", 25) == (("door",), "")
+        assert await it.host.services.shadow_names(Outsider, "", 25) == (("door",), "")
         gone = await it.host.services.shadow(Outsider, "delete", "door", b"")
         assert isinstance(gone, Accepted)
         missing = await it.host.services.shadow(Outsider, "get", "door", b"")
@@ -53,3 +53,7 @@ async def test_rights_to_a_shadow_are_those_to_its_topics(tmp_path: Path) -> Non
             await it.host.services.shadow(who, "update", "", PUMP)
         with pytest.raises(DeniedError):
             await it.host.services.shadow(who, "get", "door", b"")
+        assert await it.host.services.shadow_names(who, "", 25) == ((), "")
+        mute = Who(function(tmp_path, allow=Permissions(publish=())), "r-1", 0)
+        with pytest.raises(DeniedError, match="shadow/get"):
+            await it.host.services.shadow_names(mute, "", 25)
