@@ -16,6 +16,7 @@ _PROCESSES, _CONTROLLERS, _BELOW = "cgroup.procs", "cgroup.controllers", "cgroup
 _LIMIT = {1: "memory.limit_in_bytes", 2: "memory.max"}
 _SWAP = {1: "memory.memsw.limit_in_bytes", 2: "memory.swap.max"}
 _OURS = "edge-"
+_HOST = f"{_OURS}host"
 
 
 class Groups:
@@ -96,6 +97,8 @@ def _version_1(top: str, path: str) -> Groups:
 
 
 def _version_2(base: str, host: int) -> Groups:
+    # An earlier zygote has made way already: the group of the host is the one above.
+    base = base.removesuffix(f"/{_HOST}")
     if "memory" not in _read(f"{base}/{_CONTROLLERS}"):
         raise OSError(errno.ENOENT, "the memory controller is not handed to the host's control group")
     if "memory" not in _read(f"{base}/{_BELOW}"):
@@ -111,7 +114,7 @@ def _make_way(base: str, host: int) -> None:
     inside = set(_read(f"{base}/{_PROCESSES}"))
     if strangers := inside - {str(host), str(os.getpid())}:
         raise OSError(errno.EBUSY, f"{len(strangers)} other processes share the host's control group")
-    aside = f"{base}/{_OURS}host"
+    aside = f"{base}/{_HOST}"
     with contextlib.suppress(FileExistsError):
         os.mkdir(aside)  # noqa: PTH102 - as above
     for pid in sorted(inside):

@@ -66,6 +66,17 @@ def test_the_host_makes_way(tmp_path: Path) -> None:
     assert (base / "edge-host" / "cgroup.procs").read_text() in {"77", str(ME)}  # each was written, the last is seen
 
 
+def test_a_second_zygote_finds_the_place_of_the_first(tmp_path: Path) -> None:
+    listed = version_2(tmp_path, below="memory")
+    host = tmp_path / "fs" / "app" / "edge-host"
+    host.mkdir()
+    (host / "cgroup.controllers").write_text("memory")
+    (host / "cgroup.subtree_control").write_text("")
+    (host / "cgroup.procs").write_text(f"77\n78\n{ME}\n")  # the first zygote is there as well
+    listed.write_text("0::/app/edge-host\n")
+    assert find(tmp_path, listed).path == str(made(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("state", "why"),
     [
