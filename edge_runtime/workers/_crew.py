@@ -21,7 +21,7 @@ from edge_runtime.workers._hiring import Hiring
 from edge_runtime.workers._pinned import Keeper
 from edge_runtime.workers._worker import Fate, Reply, Worker
 from edge_runtime.workers._yard import Caller, Journal, PinnedJournal, Yard
-from edge_runtime.workers._zygote import Exit
+from edge_runtime.workers._zygote import PROGRAM_MB, Exit
 from edge_runtime.workers.inside.frames import JSON_CONTEXT, LIMIT, NO_CONTEXT, REQUEST, SUBJECT
 
 FAST_NS = 200_000
@@ -413,12 +413,9 @@ class Crew:
 class ProgramCrew(Crew):
     """The workers of a function that are programs of their own: they answer through the event loop alone."""
 
-    _LEAST_MB = 128
-    """What AWS gives at least; other interpreters need about half of it for themselves."""
-
     def __init__(self, function: Function, yard: Yard) -> None:
         super().__init__(function, yard)
-        self._most_kb = max(function.memory_mb, self._LEAST_MB) * 1024
+        self._most_kb = max(function.memory_mb, PROGRAM_MB) * 1024
 
     def quick(
         self,

@@ -23,8 +23,8 @@ from edge_runtime.workers.inside.cgroup import Groups
 SCRIPT = Path(__file__).parent / "inside" / "zygote.py"
 _ANSWER_S = 1.0
 """A kill that is not confirmed within this time means that the zygote itself is stuck."""
-_PROGRAM_MB = 128
-"""What Node and its like are given at least."""
+PROGRAM_MB = 128
+"""What a program is given at least, as by AWS: other interpreters need about half of it for themselves."""
 _STEADY_S = 1.0
 """A zygote that lived shorter than this is not replaced until a worker is asked for."""
 
@@ -131,7 +131,7 @@ class Zygote:
             raise ConnectionError("the zygote is gone")
         self._count += 1
         memory_mb = cast("int", spec["memory_mb"])
-        process = Process(self._count, memory_mb=max(memory_mb, _PROGRAM_MB) if "exec" in spec else memory_mb)
+        process = Process(self._count, memory_mb=max(memory_mb, PROGRAM_MB) if "exec" in spec else memory_mb)
         message = json.dumps({"id": process.number, "fork": dict(spec)}).encode()
         try:
             socket.send_fds(self._control, [message], [channel, output])
@@ -182,7 +182,10 @@ class Zygote:
     def _take(self, report: Mapping[str, Any]) -> None:
         if "isolation" in report:
             self.found = [(name, active, why) for name, active, why in report["isolation"]]
-            self._groups = Groups(report["groups"]) if report["groups"] else None
+            try:
+                self._groups = Groups(report["groups"]) if report["groups"] else None
+            except OSError as error:
+                self._log(f"the workers' memory is not bounded by control groups: {error}")
             return
         number = int(report["id"])
         if "pid" in report:
