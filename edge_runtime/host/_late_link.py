@@ -9,8 +9,8 @@ from functools import partial
 from edge_runtime import plugin
 from edge_runtime.app import LinkSpec
 from edge_runtime.errors import EdgeError, LinkError
-from edge_runtime.host._threads import in_thread
 from edge_runtime.model import Link, Received
+from edge_runtime.threads import in_thread
 
 
 class LateLink:

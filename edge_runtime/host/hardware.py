@@ -18,13 +18,13 @@ from edge_runtime import plugin
 from edge_runtime.app import App, Device
 from edge_runtime.clock import Clock, new_id, wall_is_synced
 from edge_runtime.errors import EdgeError, StoreError
-from edge_runtime.host._threads import in_thread
 from edge_runtime.host.bus import Bus
 from edge_runtime.model import Event, Message, Trigger
 from edge_runtime.pure.backoff import Backoff
 from edge_runtime.pure.events.device import DeviceEvents, Moment
 from edge_runtime.pure.permissions import DEPTH
 from edge_runtime.store.store import Store
+from edge_runtime.threads import in_thread
 
 if TYPE_CHECKING:
     from edge_runtime.devices import OpenDevice, Opener

@@ -21,9 +21,9 @@ from typing import Protocol
 from edge_runtime.app import App
 from edge_runtime.errors import ConfigError, EdgeError
 from edge_runtime.host._changes import Places, bursts, watch
-from edge_runtime.host._threads import in_thread
 from edge_runtime.loaders import read_app
 from edge_runtime.model import Result
+from edge_runtime.threads import in_thread
 
 _log = logging.getLogger(__name__)
 

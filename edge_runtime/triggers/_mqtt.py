@@ -6,9 +6,7 @@ Imported when the `mqtt` trigger connects.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from edge_runtime.errors import LinkError
 from edge_runtime.paho_loop import PahoLoop, no_delay
 from edge_runtime.pure.permissions import OURS
+from edge_runtime.threads import in_thread
 from edge_runtime.triggers._mqtt_options import Address
 
 _A = TypeVar("_A")
@@ -99,7 +98,7 @@ class Connection:
         Raises: LinkError; WrongVersionError when the broker speaks another version of MQTT.
         """
         try:
-            await _in_thread(f"mqtt[{self._address.host}].dial", self._dial, self.close)
+            await in_thread(f"mqtt[{self._address.host}].dial", self._dial, lambda _: self.close())
         except (OSError, ValueError) as error:
             raise LinkError(f"{self._where} cannot be reached: {error}", hint="check host, port and TLS") from error
         if not self._socket.attach():
@@ -215,32 +214,3 @@ class Connection:
         if qos and self._socket.attached:
             self._client.ack(mid, qos)
             self._socket.wrote()
-
-
-async def _in_thread(name: str, call: Callable[[], None], undo: Callable[[], object]) -> None:
-    """Run a blocking call on a thread of its own; when nobody waits any more, undo it once it is done.
-
-    The thread is a daemon: a name server that does not answer must not hold up the end of the process.
-    """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[None] = loop.create_future()
-
-    def finish(error: Exception | None) -> None:
-        if future.cancelled():
-            undo()
-        elif error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(None)
-
-    def work() -> None:
-        raised = None
-        try:
-            call()
-        except Exception as error:  # noqa: BLE001 - handed to the caller
-            raised = error
-        with contextlib.suppress(RuntimeError):  # the loop has ended, and the process with it
-            loop.call_soon_threadsafe(finish, raised)
-
-    threading.Thread(target=work, name=name, daemon=True).start()
-    await future

@@ -1,4 +1,4 @@
-"""Calls that may block for ever, such as those into drivers of hardware."""
+"""Calls that may block for ever: name servers, TLS handshakes, drivers of hardware."""
 
 from __future__ import annotations
 
@@ -11,35 +11,45 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def in_thread(name: str, call: Callable[[], T]) -> asyncio.Future[T]:
+def in_thread(name: str, call: Callable[[], T], undo: Callable[[T], object] | None = None) -> asyncio.Future[T]:
     """Return the future of a call that is made on a thread of its own.
 
     The thread is a daemon, unlike those of the loop's executor: what never answers must hold up neither the others nor
-    the end of the process. Cancelling the future leaves the call alone; its result is then let go.
+    the end of the process. Cancelling the future leaves the call alone; `undo` gets a result that nobody takes, on the
+    loop, or on the thread when the loop has ended.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
     future.add_done_callback(_look)
 
-    def finish(result: T | None, error: Exception | None) -> None:
+    def finish(result: list[T], error: Exception | None) -> None:
         if future.done():
-            return
-        if error is not None:
+            _let_go(result, undo)
+        elif error is not None:
             future.set_exception(error)
         else:
-            future.set_result(result)  # type: ignore[arg-type]  # no error: this is the call's result
+            future.set_result(result[0])
 
     def work() -> None:
-        result, error = None, None
+        result: list[T] = []
+        error = None
         try:
-            result = call()
+            result.append(call())
         except Exception as raised:  # noqa: BLE001 - handed to whoever awaits
             error = raised
-        with contextlib.suppress(RuntimeError):  # the loop has ended
+        try:
             loop.call_soon_threadsafe(finish, result, error)
+        except RuntimeError:  # the loop has ended
+            with contextlib.suppress(Exception):
+                _let_go(result, undo)
 
     threading.Thread(target=work, name=name, daemon=True).start()
     return future
+
+
+def _let_go(result: list[T], undo: Callable[[T], object] | None) -> None:
+    if undo is not None and result:
+        undo(result[0])
 
 
 def _look(future: asyncio.Future[T]) -> None:
