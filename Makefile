@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: help setup setup-dev system demo test quick check format torture bench clean
+.PHONY: help setup setup-dev system demo test quick check format torture bench soak clean
 
 help:
 	@echo "make demo      set up what it needs and run the demo: a field station, offline and back, killed and restarted"
@@ -13,6 +13,7 @@ help:
 	@echo "make check     formatting, lints, types, import contracts"
 	@echo "make torture   the fault tests in their long form (hours on a slow disk)"
 	@echo "make bench     one JSON line a figure, each beside a reference measured in the same run"
+	@echo "make soak      five minutes of light faults: what grows that should not; EDGE_SOAK_S=3600 for an hour"
 	@echo "make format    format the code"
 
 # A virtual environment with the runtime only. Needs Python 3.11 and its venv module, which Debian packs apart.
@@ -34,10 +35,11 @@ $(BIN)/.dev: $(BIN)/edge pyproject.toml
 
 setup-dev: $(BIN)/.dev
 
-# Real peers for the tests: a broker, a compiler for the fault injector, openssl for certificates, Node for its handlers.
+# Real peers for the tests: a broker, a compiler for the fault injector, openssl for certificates, Node for its handlers,
+# SoftHSM for keys in a token.
 # Where apt is not to be had, the tests that need them skip and say so.
 system:
-	@missing=; for pair in mosquitto:mosquitto gcc:gcc openssl:openssl node:nodejs; do \
+	@missing=; for pair in mosquitto:mosquitto gcc:gcc openssl:openssl node:nodejs softhsm2-util:softhsm2; do \
 	  PATH="$$PATH:/usr/sbin" command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair##*:}"; done; \
 	if [ -n "$$missing" ]; then \
 	  if command -v apt-get >/dev/null && { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then \
@@ -69,6 +71,9 @@ torture: system setup-dev
 
 bench: system setup-dev
 	$(BIN)/python -m tests.benchmarks
+
+soak: system setup-dev
+	$(BIN)/python -m tests.benchmarks.bench_soak
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -13,12 +13,15 @@ class Overflow(StrEnum):
 
     DROP_OLDEST makes room, the least urgent priority first, in it the oldest; each drop is counted. REJECT_NEW makes
     `emit` raise QueueFullError, and nothing is accepted. With KEEP_LATEST a new event always replaces the waiting one
-    of the same topic, and a full queue drops the oldest.
+    of the same topic, and a full queue drops the oldest. DOWNSAMPLE thins before it drops: old readings, the least
+    urgent first, become one message per interval with their least, greatest and mean value and their count; the
+    interval doubles as the need goes on. What cannot be thinned is dropped as with DROP_OLDEST.
     """
 
     DROP_OLDEST = "drop_oldest"
     REJECT_NEW = "reject_new"
     KEEP_LATEST = "keep_latest"
+    DOWNSAMPLE = "downsample"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,14 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowKey:
+    """A place below `desired` and `reported` of a shadow; the classic one's name is empty."""
+
+    name: str
+    path: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """A declared device: the name of its driver, and the driver's own arguments.
 
@@ -71,6 +82,8 @@ class Device:
     deadband: float = 0.0
     heartbeat_s: float = 0.0
     debounce_s: float = 0.02
+    shadow: ShadowKey | None = None
+    """Where its value is reported, and where an output finds what is desired of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +115,19 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What a function may do: topic filters, names of functions, names of devices. None: whatever it likes."""
+    """What a function may do: topic filters, names of functions, names of devices. None: whatever it likes.
+
+    `credentials`: it gets those of the role that the device has in AWS, when the app names one.
+    """
 
     publish: tuple[str, ...] | None = None
     subscribe: tuple[str, ...] | None = None
     invoke: tuple[str, ...] | None = None
     devices: tuple[str, ...] | None = None
+    credentials: bool = True
 
 
-NOTHING = Permissions((), (), (), ())
+NOTHING = Permissions((), (), (), (), credentials=False)
 """The permissions of a function that was given none in a strict app."""
 
 
@@ -166,12 +183,32 @@ class Function:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """How many bytes may go through a metered link `per` `day` or `month`, by the calendar of `timezone`.
+
+    Messages of priority `urgent` and more urgent ones always go, and count. The others wait when the budget is used up.
+    In the `night`, from minute to minute of the day, traffic is free; priorities from `later` on go only then.
+    """
+
+    limit_bytes: int
+    per: str = "month"
+    urgent: int = 0
+    night: tuple[int, ...] | None = None
+    """Two minutes of the local day, where it begins and where it ends; None: there is none."""
+    later: int = 10
+    timezone: str = "UTC"
+    month_begins: int = 1
+    """The day on which a month of the contract begins, 1 to 28."""
+
+
+@dataclass(frozen=True, slots=True)
 class Uplink:
     """What goes through the link and how.
 
     `up` are the rules that feed the uplink, `down` the filters subscribed to: what comes is emitted like anything else.
     At most `window` publishes are unacknowledged. A rate of 0 is no bound, for a local broker. Up to `pack` messages of
-    one topic share a publish. `aws_quotas` checks topics and payloads against the quotas of AWS IoT Core.
+    one topic share a publish, compressed with `gzip`. While a backlog drains, `live_share` of what is sent are new
+    messages; 0 is strict order. `aws_quotas` checks topics and payloads against the quotas of AWS IoT Core.
     """
 
     up: tuple[Rule, ...] = ()
@@ -180,7 +217,47 @@ class Uplink:
     publishes_per_s: float = 100.0
     bytes_per_s: float = 512 * 1024.0
     pack: int = 1
+    gzip: bool = False
+    live_share: float = 0.0
+    budget: Budget | None = None
     aws_quotas: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RoleAlias:
+    """The role in AWS whose credentials functions get: asked for with the certificate of the link.
+
+    Without an endpoint it is the role of the Greengrass core, from the nucleus that runs this host.
+    """
+
+    endpoint: str = ""
+    """`aws iot describe-endpoint --endpoint-type iot:CredentialProvider`."""
+    name: str = ""
+    port: int = 443
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowSync:
+    """Which shadows have a twin in the cloud: those named, or all that there are here (and the classic one).
+
+    The classic shadow's name is empty. `conflict` is a `pure.shadow_sync.Conflict`.
+    """
+
+    names: tuple[str, ...] = ()
+    everything: bool = False
+    conflict: str = "section"
+
+
+@dataclass(frozen=True, slots=True)
+class JobsSpec:
+    """What AWS IoT jobs may do here: run these functions, restart the host, deploy what one of these keys has signed.
+
+    A key is the 32 bytes of an Ed25519 public key in hex.
+    """
+
+    run: tuple[str, ...] = ()
+    restart: bool = False
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +267,9 @@ class LinkSpec:
     driver: str
     options: Mapping[str, object] = field(default_factory=dict)
     uplink: Uplink = field(default_factory=Uplink)
+    credentials: RoleAlias | None = None
+    shadows: ShadowSync | None = None
+    jobs: JobsSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

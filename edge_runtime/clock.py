@@ -8,7 +8,7 @@ import heapq
 import itertools
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -17,13 +17,29 @@ from edge_runtime.model import NO_HEADERS, Event, Stamp
 
 # CLOCK_BOOTTIME goes on while the machine sleeps; macOS has none, and there a laptop's sleep does not count.
 _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_LEAST = -(1 << 63)
 
 
 class Clock(Protocol):
     """Where time comes from."""
 
     def now(self) -> Stamp:
-        """Return this moment."""
+        """Return this moment; its wall time is never before what `hold` was told."""
+
+    def machine(self) -> Stamp:
+        """Return this moment with what the machine's wall clock says, however wrong."""
+
+    def hold(self, ahead_ns: int) -> None:
+        """Let `now` tell no wall time that is less than this ahead of steady time: before it is known to be wrong."""
+
+    async def is_right(self) -> bool:
+        """Tell whether the machine's wall clock is known to be right."""
+
+    def steps(self) -> AsyncGenerator[None, None]:
+        """Yield once at first, and from then on whenever somebody has set the machine's wall clock.
+
+        Where the system does not tell of that, there is no second time.
+        """
 
     async def sleep(self, seconds: float) -> None:
         """Return after that many seconds of steady time."""
@@ -42,6 +58,7 @@ def boot_id() -> str:
 
 _SYNC_FILE = Path("/run/systemd/timesync/synchronized")
 _MOST_ERROR_US = 16_000_000
+_TIMEDATECTL = ("timedatectl", "show", "--property=NTPSynchronized", "--value")
 
 
 @cache
@@ -69,13 +86,61 @@ def _adjtimex() -> Callable[[], int]:
     return error_us
 
 
+def _known_to_be_synced() -> bool | None:
+    """Return what the kernel or the mark of timesyncd says; None when neither says anything."""
+    error_us = _adjtimex()()
+    if error_us >= 0:
+        return error_us < _MOST_ERROR_US
+    return _SYNC_FILE.exists() if _SYNC_FILE.parent.exists() else None
+
+
+def _timedated() -> bool:
+    """Ask systemd, which may ask the kernel. Takes its time."""
+    import subprocess  # noqa: PLC0415 - only where nobody else says
+
+    try:
+        ran = subprocess.run(_TIMEDATECTL, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return ran.stdout.strip() == b"yes"
+
+
 def wall_is_synced() -> bool:
     """Tell whether the wall clock is known to be right, by the rule of `timedatectl` (adjtimex: error below 16 s).
 
-    Where the system call is not allowed, as under systemd's ProtectClock, by the mark that timesyncd leaves.
+    That holds for timesyncd, chrony and ntpd alike. Where the system call is not allowed, as under systemd's
+    ProtectClock, the mark that timesyncd leaves tells; where there is neither, `timedatectl` is asked, which takes up
+    to seconds.
     """
-    error_us = _adjtimex()()
-    return error_us < _MOST_ERROR_US if error_us >= 0 else _SYNC_FILE.exists()
+    known = _known_to_be_synced()
+    return _timedated() if known is None else known
+
+
+_CREATE_FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
+_CANCEL_ON_SET = 0b11
+"""TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET."""
+
+
+def _alarm_of_steps() -> int:
+    """Return a file descriptor that becomes readable when somebody sets the wall clock; -1 where there is none.
+
+    It is a timer for the last second there is, which the kernel cancels at each such step (timerfd_create(2)); it need
+    not be set again. Python has the calls from 3.13 on only.
+    """
+    import ctypes  # noqa: PLC0415 - as above
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    try:
+        create, settime = libc.timerfd_create, libc.timerfd_settime
+    except AttributeError:
+        return -1
+    # The interval, then the time: two `struct timespec`. Where long has 32 bits, so has the time of these calls.
+    far = (ctypes.c_long * 4)(0, 0, (1 << (8 * ctypes.sizeof(ctypes.c_long) - 1)) - 1, 0)
+    descriptor = int(create(time.CLOCK_REALTIME, _CREATE_FLAGS))
+    if descriptor >= 0 and settime(descriptor, _CANCEL_ON_SET, far, None) < 0:
+        os.close(descriptor)
+        return -1
+    return descriptor
 
 
 class SystemClock:
@@ -83,10 +148,48 @@ class SystemClock:
 
     def __init__(self) -> None:
         self._boot = boot_id()
+        self._ahead_ns = _LEAST
 
     def now(self) -> Stamp:
         """Return this moment."""
+        mono_ns = time.clock_gettime_ns(_STEADY)
+        return Stamp(max(time.time_ns(), mono_ns + self._ahead_ns), mono_ns, self._boot)
+
+    def machine(self) -> Stamp:
+        """Return this moment, the wall clock as it is."""
         return Stamp(time.time_ns(), time.clock_gettime_ns(_STEADY), self._boot)
+
+    def hold(self, ahead_ns: int) -> None:
+        """Let `now` tell no wall time that is less than this ahead of steady time."""
+        self._ahead_ns = ahead_ns
+
+    async def is_right(self) -> bool:
+        """Tell whether the wall clock is known to be right, as `wall_is_synced`."""
+        known = _known_to_be_synced()
+        return await asyncio.to_thread(_timedated) if known is None else known
+
+    async def steps(self) -> AsyncGenerator[None, None]:
+        """Yield at first, and whenever somebody has set the wall clock."""
+        loop, alarm = asyncio.get_running_loop(), _alarm_of_steps()
+        rung = asyncio.Event()
+
+        def ring() -> None:
+            with contextlib.suppress(OSError):  # ECANCELED is the message
+                os.read(alarm, 8)
+            rung.set()
+
+        try:
+            yield
+            if alarm >= 0:
+                loop.add_reader(alarm, ring)
+            while True:
+                await rung.wait()
+                rung.clear()
+                yield
+        finally:
+            if alarm >= 0:
+                loop.remove_reader(alarm)
+                os.close(alarm)
 
     async def sleep(self, seconds: float) -> None:
         """Return after that many seconds."""
@@ -100,12 +203,41 @@ class FakeClock:
         self._wall_ns = int(wall_s * 1e9)
         self._mono_ns = 1_000_000_000
         self._boot = boot
+        self._ahead_ns = _LEAST
         self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
         self._count = itertools.count()
+        self._steps: set[asyncio.Event] = set()
+        self.right = True
+        """Whether the wall clock is known to be right. As with a kernel, nobody is told when this changes."""
 
     def now(self) -> Stamp:
         """Return this moment."""
+        return Stamp(max(self._wall_ns, self._mono_ns + self._ahead_ns), self._mono_ns, self._boot)
+
+    def machine(self) -> Stamp:
+        """Return this moment, the wall clock as it is."""
         return Stamp(self._wall_ns, self._mono_ns, self._boot)
+
+    def hold(self, ahead_ns: int) -> None:
+        """Let `now` tell no wall time that is less than this ahead of steady time."""
+        self._ahead_ns = ahead_ns
+
+    async def is_right(self) -> bool:
+        """Tell what `right` says."""
+        return self.right
+
+    async def steps(self) -> AsyncGenerator[None, None]:
+        """Yield at first, and after each `jump`."""
+        stepped = asyncio.Event()
+        self._steps.add(stepped)
+        try:
+            yield
+            while True:
+                await stepped.wait()
+                stepped.clear()
+                yield
+        finally:
+            self._steps.discard(stepped)
 
     async def sleep(self, seconds: float) -> None:
         """Return once `advance` has passed that many seconds."""
@@ -119,10 +251,12 @@ class FakeClock:
     def jump(self, seconds: float) -> None:
         """Set the wall clock forward or back; steady time stands still, as when NTP sets the clock."""
         self._wall_ns += int(seconds * 1e9)
+        for stepped in self._steps:
+            stepped.set()
 
     def reboot(self, boot: str, *, off_s: float = 0.0) -> None:
-        """Start a new boot: steady time begins again, the wall clock has gone on."""
-        self._boot, self._mono_ns = boot, 1_000_000_000
+        """Start a new boot: steady time begins again, the wall clock has gone on. What was held is forgotten."""
+        self._boot, self._mono_ns, self._ahead_ns = boot, 1_000_000_000, _LEAST
         self.jump(off_s)
 
     async def advance(self, seconds: float) -> None:

@@ -64,12 +64,21 @@ class DeniedError(EdgeError, PermissionError):
 
 
 class LinkError(EdgeError, ConnectionError):
-    """The cloud broker cannot be reached or went away. What was not acknowledged is to be sent again."""
+    """The cloud broker cannot be reached or went away. What was not acknowledged is to be sent again.
+
+    `answered`: there is somebody who said no, in words or by hanging up at once; it is not the network.
+    `hung_up`: a connection that stood was closed, perhaps for what was just done on it; it is no silence.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", answered: bool = False, hung_up: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.answered = answered
+        self.hung_up = hung_up
 
 
 class RefusedError(LinkError, PermissionError):
     """The broker refused this message for good (an MQTT 5 reason code of 0x80 or more that a retry cannot mend)."""
 
-    def __init__(self, message: str, *, code: int = 0x80, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, message: str, *, code: int = 0x80, hint: str = "", answered: bool = True) -> None:
+        super().__init__(message, hint=hint, answered=answered)
         self.code = code

@@ -11,6 +11,9 @@ import signal
 
 NAMES = (
     "open.created",
+    "upgrade.begin",
+    "upgrade.before",
+    "upgrade.done",
     "commit.begin",
     "commit.rows",
     "commit.deletes",
@@ -19,6 +22,7 @@ NAMES = (
     "commit.marked",
     "ballast.released",
     "evict.done",
+    "thin.done",
     "invoke.sent",
     "invoke.replied",
     "uplink.sent",

@@ -69,6 +69,8 @@ class Reason(StrEnum):
     SUPERSEDED = "superseded"
     PURGED = "purged"
     CORRUPTED = "corrupted"
+    THINNED = "thinned"
+    """Another message carries its reading, with those of its neighbours: see `app.Overflow`."""
 
 
 class Result(NamedTuple):
@@ -118,6 +120,15 @@ class Link(Protocol):
 
         Raises: LinkError when it cannot (the caller tries again), RefusedError when a SUBACK refuses.
         """
+
+    async def subscribe(self, filters: Sequence[str]) -> None:
+        """Subscribe to more while connected; what comes goes to the `received` of `connect`.
+
+        Raises: LinkError when the connection ends, RefusedError when a SUBACK refuses; the connection stands then.
+        """
+
+    def most_bytes(self, topic: str) -> int:
+        """Return the most bytes that the payload of a publish on a topic may have."""
 
     def publish(self, topic: str, payload: bytes, properties: Mapping[str, str]) -> Awaitable[None]:
         """Publish with QoS 1; what is returned completes when the broker has acknowledged, and needs no task.

@@ -12,7 +12,7 @@ import asyncio
 import base64
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +35,7 @@ class Published(NamedTuple):
     topic: str
     payload: bytes
     qos: str
+    properties: tuple[tuple[str, str], ...] = ()
 
 
 class Refusal(Exception):  # noqa: N818 - it becomes an error on the wire
@@ -110,15 +111,27 @@ class Nucleus:
         self.unacked.clear()
         self.online, self.lossy = True, False
 
-    def deliver(self, topic: str, payload: bytes) -> None:
+    def deliver(self, topic: str, payload: bytes, properties: Sequence[Mapping[str, str]] = ()) -> None:
         """Send a message down to every subscription that matches."""
         if self.lite and len(topic) + len(payload) + 10 > _MOST_DOWN:
             return  # it announced a maximum packet size: the broker drops the message without a word
-        body = {"message": {"topicName": topic, "payload": base64.b64encode(payload).decode()}}
+        message: dict[str, object] = {"topicName": topic, "payload": base64.b64encode(payload).decode()}
+        if properties and not self.lite:
+            message["userProperties"] = properties
+        body = {"message": message}
         for peer in list(self.peers):
             for stream, topic_filter in peer.subscriptions.items():
                 if matches(topic_filter, topic):
                     peer.message(stream, "IoTCoreMessage", body)
+
+    def configure(self, **config: Any) -> None:  # noqa: ANN401 - JSON
+        """Change keys of the configuration, and tell everyone who wants to know."""
+        self.config.update(config)
+        for peer in list(self.peers):
+            for stream in peer.followed:
+                for key in config:
+                    event = {"componentName": COMPONENT, "keyPath": [key]}
+                    peer.message(stream, "ConfigurationUpdateEvents", {"configurationUpdateEvent": event})
 
     async def until(self, done: Callable[[], bool]) -> None:
         """Return as soon as `done()`, which is asked after all that happens here."""
@@ -150,6 +163,9 @@ class Nucleus:
                 raise Refusal("ServiceError", "Failed to subscribe.")
             peer.subscriptions[stream] = request["topicName"]
             return {}
+        if operation == "SubscribeToConfigurationUpdate":
+            peer.followed.append(stream)
+            return {}
         if operation == "GetConfiguration":
             return self._configuration(request.get("keyPath") or [])
         raise Refusal("ServiceError")
@@ -161,7 +177,8 @@ class Nucleus:
             raise Refusal("ServiceError", "Failed to publish the message.")
         self.unacked.append(len(payload))
         if not self.lossy:
-            published = Published(request["topicName"], payload, request.get("qos", "0"))
+            given = () if self.lite else tuple((p["key"], p["value"]) for p in request.get("userProperties") or ())
+            published = Published(request["topicName"], payload, request.get("qos", "0"), given)
             asyncio.get_running_loop().call_soon(self._arrive, published)
 
     def _arrive(self, published: Published) -> None:
@@ -171,7 +188,9 @@ class Nucleus:
         self._changed.set()
         self.on_published(published)
         for _ in range(self.copies):
-            self.deliver(published.topic, published.payload)
+            self.deliver(
+                published.topic, published.payload, [{"key": k, "value": v} for k, v in published.properties]
+            )
 
     def _configuration(self, path: list[str]) -> Mapping[str, Any]:
         value: Any = self.config
@@ -189,6 +208,8 @@ class _Peer(asyncio.Protocol):
 
     def __init__(self, nucleus: Nucleus) -> None:
         self.subscriptions: dict[int, str] = {}
+        self.followed: list[int] = []
+        """The streams that want to hear of a new configuration."""
         self._nucleus = nucleus
         self._decoder = Decoder(nucleus.max_frame)
         self._known = False

@@ -34,11 +34,12 @@ def test_the_usual_priority_is_the_same_everywhere() -> None:
 
 def test_words_in_a_file_are_the_values() -> None:
     assert Overflow("drop_oldest") is Overflow.DROP_OLDEST
+    assert Overflow("downsample") is Overflow.DOWNSAMPLE
 
 
 def test_a_strict_app_grants_nothing_by_default() -> None:
-    assert Permissions() == Permissions(None, None, None, None)
-    assert dataclasses.astuple(app.NOTHING) == ((), (), (), ())
+    assert Permissions() == Permissions(None, None, None, None, credentials=True)
+    assert dataclasses.astuple(app.NOTHING) == ((), (), (), (), False)
 
 
 def test_it_needs_the_standard_library_only() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,6 +16,10 @@ from hypothesis import strategies as st
 
 from edge_runtime.clock import Clock, FakeClock, SystemClock, boot_id, make_event, new_id, wall_is_synced
 from edge_runtime.model import Stamp
+
+
+def descriptors() -> set[str]:
+    return {path.name for path in Path("/proc/self/fd").glob("*")}
 
 
 def test_the_machines_clock_tells_the_time() -> None:
@@ -92,6 +98,47 @@ async def test_a_jump_sets_the_wall_and_not_the_steady_clock() -> None:
     clock.jump(-500)
     assert clock.now().wall_ns - before.wall_ns == -500_000_000_000
     assert clock.now().mono_ns == before.mono_ns
+
+
+@pytest.mark.parametrize("clock", [SystemClock(), FakeClock()], ids=["system", "fake"])
+def test_no_time_is_told_that_lies_before_what_is_held(clock: Clock) -> None:
+    now = clock.machine()
+    ahead_ns = now.wall_ns - now.mono_ns
+    clock.hold(ahead_ns + 3600 * 10**9)
+    later = clock.now()
+    assert later.wall_ns - later.mono_ns == ahead_ns + 3600 * 10**9
+    assert abs(clock.machine().wall_ns - now.wall_ns) < 60 * 10**9
+    clock.hold(ahead_ns - 3600 * 10**9)
+    assert abs(clock.now().wall_ns - clock.machine().wall_ns) < 60 * 10**9
+
+
+async def test_a_fake_clock_tells_when_it_is_set_and_is_right_when_told() -> None:
+    clock = FakeClock()
+    async with contextlib.aclosing(clock.steps()) as steps:
+        await anext(steps)
+        second = asyncio.ensure_future(anext(steps))
+        await clock.advance(100)
+        assert not second.done()
+        clock.jump(5)
+        await second
+        clock.jump(5)
+        clock.jump(5)
+        await anext(steps)
+    assert await clock.is_right()
+    clock.right = False
+    assert not await clock.is_right()
+
+
+async def test_the_machines_clock_tells_of_steps_without_being_asked_again_and_again() -> None:
+    before = descriptors()
+    async with contextlib.aclosing(SystemClock().steps()) as steps:
+        await anext(steps)
+        second = asyncio.ensure_future(anext(steps))
+        await asyncio.wait([second], timeout=0.05)
+        assert not second.done()  # nobody has set this machine's clock meanwhile
+        second.cancel()
+        await asyncio.wait([second])
+    assert descriptors() <= before
 
 
 async def test_a_reboot_begins_steady_time_anew() -> None:

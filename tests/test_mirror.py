@@ -2,7 +2,7 @@
 
 `edge_runtime/a/b.py` is tested by `tests/a/test_b.py`, or by several, `test_b_<aspect>.py`. `_b.py` may have a
 `test__b.py`, else the module that uses it tests it. A package's `__init__.py` is tested by `tests/test_a.py`. The
-folders `hardware` and `components` are mirrored under `tests/hardware` and `tests/components`.
+folders `hardware`, `components` and `deploy` are mirrored under `tests/`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 TESTS = ROOT / "tests"
-SOURCES = {"edge_runtime": TESTS, "hardware": TESTS / "hardware", "components": TESTS / "components"}
+SOURCES = {"edge_runtime": TESTS, **{name: TESTS / name for name in ("hardware", "components", "deploy")}}
 ACROSS = {"benchmarks", "contract", "faults", "system"}
 """Folders of tests that look at several modules at once."""
 OF_THE_TREE = {TESTS / "test_mirror.py"}

@@ -26,6 +26,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "token": ("token", "Print what leads an AWS SDK to the running host."),
     "ledger": ("state", "Show what became of every message."),
     "queue": ("queue", "Look into queues, replay and purge them."),
+    "plan": ("plan", "Reckon what an outage of the link would do."),
+    "shadow": ("shadow", "Look at shadows, change and delete them."),
+    "provision": ("provision", "Get this device its certificate from AWS IoT Core."),
     "doctor": ("doctor", "Check this machine and say what to mend."),
     "standin": ("standin", "Run a stand-in for AWS IoT Core."),
 }

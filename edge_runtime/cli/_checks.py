@@ -1,187 +1,117 @@
-"""The checks of `edge doctor`. Each yields findings and changes nothing."""
+"""All checks of `edge doctor`, one after the other or side by side. They change nothing."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import sqlite3
-import sys
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Literal
 
-from edge_runtime import __version__, control
 from edge_runtime.app import App
-from edge_runtime.cli._certificates import certificates
-from edge_runtime.cli._common import DATABASE, duration, size
-from edge_runtime.clock import wall_is_synced
-from edge_runtime.devices import drivers, factories
-from edge_runtime.errors import ConfigError, EdgeError, HostError
-from edge_runtime.loaders import read_app
-from edge_runtime.store.connection import is_sound
+from edge_runtime.cli import _checks_aws as aws
+from edge_runtime.cli import _checks_devices as devices
+from edge_runtime.cli import _checks_link as link
+from edge_runtime.cli import _checks_machine as machine
+from edge_runtime.cli._accounts import service
+from edge_runtime.cli._certificates import certificates, token
+from edge_runtime.cli._checks_clock import clock
+from edge_runtime.cli._checks_policy import policies
+from edge_runtime.cli._checks_quotas import limits
+from edge_runtime.cli._checks_status import Status, host, running
+from edge_runtime.cli._finding import Case, Finding
+from edge_runtime.cli._together import Check, Together
+from edge_runtime.errors import ConfigError
+from edge_runtime.loaders import overlay_in, read_app
 
-_PYTHON = (3, 11)
-_SQLITE = (3, 37, 0)
-"""The first with STRICT tables (https://sqlite.org/stricttables.html)."""
-_TIGHT_BYTES = 200_000_000
-_BUSES = {"gpio": "gpiochip*", "i2c": "i2c-*", "spi": "spidev*"}
-"""The group that owns the device files in /dev, and their names (udev rules of Raspberry Pi OS)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check found. `fix` is a command or what to write, empty when all is well."""
-
-    what: str
-    level: Literal["ok", "warn", "fail"]
-    text: str
-    fix: str = ""
+_LOCAL_S, _DATABASE_S = 20.0, 60.0
+_STEPS = 6
+"""How many answers the network part may have to wait for, one after the other."""
+_DIALED = ("awscrt", "paho", "greengrass")
 
 
-def everything(path: Path, state: Path) -> Iterator[Finding]:
-    """Yield what all checks find, for the app file `path` and the state folder `state`."""
-    yield versions()
-    yield from folder(state)
-    yield from database(state)
-    yield host(state)
-    yield clock()
-    yield from isolation(os.environ)
-    yield from buses(Path("/dev"))
-    app = None
-    try:
-        app = read_app(path)
-    except ConfigError as error:
-        for line in str(error).splitlines():
-            yield Finding("app", "fail", line, error.hint)
+def everything(case: Case) -> Iterator[Finding]:
+    """Yield what all checks find. No check takes for ever, and none needs a network."""
+    yield machine.versions()
+    yield from machine.folder(case.state)
+    found, status = host(case.state)
+    yield found
+    account = service(case.state)
+    beside = Together([
+        ("clock", partial(clock, case.state), _LOCAL_S),
+        ("isolation", partial(machine.isolation, os.environ), _LOCAL_S),
+        ("database", partial(machine.database, case.state), _DATABASE_S),
+    ])  # fmt: skip
+    app, wrong = _read(case)
+    network = Together(_network(case, app, status)) if app is not None else None
+    yield from devices.buses(Path("/dev"), account)
+    yield from wrong
+    if status:
+        yield from running(status, app)
     if app is not None:
-        yield Finding("app", "ok", f"{path} declares the thing {app.thing}")
-        yield from pins(app)
-        for what, level, text, fix in certificates(app, time.time()):
-            yield Finding(what, level, text, fix)
+        yield Finding("app", "ok", f"{case.path} declares the thing {app.thing}")
+        yield from devices.pins(app)
+        yield from certificates(app, time.time(), account)
+        yield from limits(app, status)
+        yield from policies(app, case.policies)
+        yield from aws.rival(app)
+    yield from beside.findings()
+    if network is not None:
+        yield from network.findings()
 
 
-def versions() -> Finding:
-    """Check Python and SQLite."""
-    python = ".".join(str(n) for n in sys.version_info[:3])
-    text = f"edge {__version__}, Python {python}, SQLite {sqlite3.sqlite_version}"
-    if sys.version_info < _PYTHON:
-        return Finding("versions", "fail", f"{text}: Python 3.11 or newer is needed", "use a newer system")
-    if sqlite3.sqlite_version_info < _SQLITE:
-        return Finding("versions", "fail", f"{text}: SQLite 3.37 or newer is needed", "use a newer system")
-    return Finding("versions", "ok", text)
-
-
-def folder(state: Path) -> Iterator[Finding]:
-    """Check that the state folder can be written, is private, and has room."""
-    there = state if state.exists() else next((p for p in state.absolute().parents if p.exists()), Path("/"))
-    if not there.is_dir():
-        yield Finding("state", "fail", f"{there} is a file and no folder", "choose another with --state DIR")
-        return
-    if not os.access(there, os.W_OK | os.X_OK):
-        yield Finding("state", "fail", f"{there} cannot be written by this user", f"sudo chown $USER {there}")
-        return
-    if there is state:
-        mode = state.stat().st_mode & 0o777
-        if mode & 0o077:
-            yield Finding("state", "warn", f"{state} is open to other users ({mode:03o})", f"chmod 700 {state}")
-        else:
-            yield Finding("state", "ok", f"{state} can be written")
-    else:
-        yield Finding("state", "ok", f"{state} will be made")
-    disk = shutil.disk_usage(there)
-    text = f"{size(disk.free)} free of {size(disk.total)}"
-    if disk.free < disk.total * 0.05:  # what the store never uses, by default
-        yield Finding("disk", "fail", f"{text}: the store keeps 5 % free and would accept nothing", "free some space")
-    elif disk.free < _TIGHT_BYTES:
-        yield Finding("disk", "warn", text, "free some space, or bound the store with queue: {limit: ...}")
-    else:
-        yield Finding("disk", "ok", text)
-
-
-def database(state: Path) -> Iterator[Finding]:
-    """Check the database, when there is one. Reads the whole file."""
-    path = (state / DATABASE).absolute()
-    if not path.exists():
-        return
-    if not os.access(path, os.R_OK | os.W_OK):
-        yield Finding("database", "fail", f"{path} belongs to another user", "run the command as that user")
-    elif is_sound(path):
-        yield Finding("database", "ok", f"{path} is sound, {size(path.stat().st_size)}")
-    else:
-        yield Finding(
-            "database", "fail", f"{path} is damaged", "edge run: it saves what can be read and keeps the damaged file"
-        )
-
-
-def host(state: Path) -> Finding:
-    """Check whether a host runs and answers."""
+def _read(case: Case) -> tuple[App | None, list[Finding]]:
+    """Return the app, or what is wrong with it."""
     try:
-        if not control.is_running(state):
-            return Finding("host", "ok", "not running")
-        answer = control.call(state, "status", within_s=5)
-    except HostError as error:
-        return Finding("host", "fail", str(error), error.hint or "edge run")
-    return Finding("host", "ok", f"running for {duration(answer.get('uptime_s', 0))}")
-
-
-def clock() -> Finding:
-    """Check that the wall clock is set."""
-    if wall_is_synced():
-        return Finding("clock", "ok", "synchronized")
-    return Finding(
-        "clock",
-        "warn",
-        "not synchronized: time stamps may be wrong, and TLS fails when it is far off",
-        "sudo timedatectl set-ntp true",
-    )
-
-
-def isolation(environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Check what would keep functions apart from each other and from the device."""
-    from edge_runtime.workers.isolation import probe, wanted  # noqa: PLC0415 - only doctor needs it
-
-    try:
-        found = probe(wanted(environment).level)
+        return read_app(case.path, overlay_in(case.state)), []
     except ConfigError as error:
-        yield Finding("isolation", "fail", str(error), error.hint)
+        return None, [Finding("app", "fail", line, error.hint) for line in str(error).splitlines()]
+
+
+def _network(case: Case, app: App, status: Status | None) -> list[tuple[str, Check, float]]:
+    """Return the checks that wait for others. With a host that runs, nobody connects under its name."""
+    if app.link is None:
+        return []
+    within_s = case.patience_s * _STEPS
+    return [
+        ("link", partial(_link, case, app, is_alone=status is None), within_s + _LOCAL_S),
+        ("token", partial(token, app.link.options, in_use=status is not None), _LOCAL_S),
+        ("credentials", partial(aws.credentials, app), 2 * case.patience_s + 1),
+    ]
+
+
+def _link(case: Case, app: App, *, is_alone: bool) -> Iterator[Finding]:
+    """Go the way to the broker, and then ask it."""
+    if app.link is None:
         return
-    except OSError as error:
-        yield Finding("isolation", "fail", f"workers cannot be started: {error}", "python3 -m venv --clear, reinstall")
-        return
-    missing = [layer for layer in found.layers if not layer.active]
-    yield Finding("isolation", "ok", f"{found.level}: {', '.join(one.name for one in found.layers if one.active)}")
-    for layer in missing:
-        yield Finding("isolation", "warn", f"{layer.name} is missing: {layer.note}", layer.fix)
-
-
-def buses(dev: Path) -> Iterator[Finding]:
-    """Check that this user may use the GPIO, I2C and SPI devices there are."""
-    for group, pattern in _BUSES.items():
-        files = sorted(dev.glob(pattern))
-        closed = [file for file in files if not os.access(file, os.R_OK | os.W_OK)]
-        if closed:
-            text = f"{closed[0]} cannot be opened by this user"
-            yield Finding(group, "warn", text, f"sudo usermod -aG {group} $USER, then log in again")
-        elif files:
-            yield Finding(group, "ok", ", ".join(str(file) for file in files))
-
-
-def pins(app: App) -> Iterator[Finding]:
-    """Check that the pins can be driven, when the app has devices with pins."""
-    import gpiozero  # noqa: PLC0415 - only where there are devices
-
-    wired = [d.name for d in app.devices if not issubclass(drivers.find(d), gpiozero.InternalDevice)]
-    if not wired:
-        return
-    if factories.wants_mock():
-        yield Finding("pins", "warn", "GPIOZERO_PIN_FACTORY=mock: every pin is simulated", "unset GPIOZERO_PIN_FACTORY")
-        return
+    is_open = True
     try:
-        factory = factories.real_factory()
-    except EdgeError as error:
-        yield Finding("pins", "fail", f"{', '.join(wired)}: {error}", error.hint)
+        doors = link.doors_of(app.link)
+    except ConfigError as error:
+        yield Finding("link", "fail", str(error), error.hint)
         return
-    factory.close()
-    yield Finding("pins", "ok", f"driven by {type(factory).__name__}")
+    if doors is not None:
+        way = link.Way(app, doors, case.patience_s)
+        yield from way.walk()
+        is_open = way.is_open
+    for finding in aws.nucleus(app, case.patience_s):
+        yield finding
+        is_open = finding.level == "ok"
+    if app.link.driver in _DIALED:
+        yield from _probe(case, app, is_alone=is_alone, is_open=is_open)
+
+
+def _probe(case: Case, app: App, *, is_alone: bool, is_open: bool) -> Iterator[Finding]:
+    from edge_runtime.cli._checks_probe import probe  # noqa: PLC0415 - most runs need no link
+
+    if case.publish and not (case.probe and is_alone and is_open):
+        yield Finding("publish", "skip", f"nothing was published on {case.publish}: there is no connection")
+    if not case.probe:
+        yield Finding("connect", "skip", "left out by --no-probe", "edge doctor --policy FILE needs no network")
+    elif not is_alone:
+        text = "a host is running: to connect under its name would end its connection"
+        yield Finding("connect", "skip", text, "what the host itself has seen is above; edge doctor --policy FILE")
+    elif not is_open:
+        yield Finding("connect", "skip", "the broker cannot be reached", "edge doctor --policy FILE needs no network")
+    else:
+        yield from probe(app, case.patience_s, case.publish)

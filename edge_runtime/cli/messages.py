@@ -46,7 +46,8 @@ def publish(topic: str, payload: str, state: Path, *, as_json: bool) -> None:
 def tail(filter_: str, state: Path, *, as_json: bool) -> None:
     """Show events as they happen, those whose topic matches FILTER.
 
-    With --json, one object a line. Ends with Ctrl-C, or when the pipe it writes to is closed.
+    A time with a question mark is an estimate: the clock is not known to be right. With --json, one object a line.
+    Ends with Ctrl-C, or when the pipe it writes to is closed.
     """
     for item in control.ask(state, "tail", filter=filter_):
         payload = control.unpack(item["payload"])
@@ -59,5 +60,6 @@ def tail(filter_: str, state: Path, *, as_json: bool) -> None:
 
 def _line(item: Mapping[str, Any], payload: bytes) -> str:
     targets = ",".join(item.get("targets") or ()) or "nobody"
-    head = f"{when(item['time'])}  {clean(item['topic'])}  {clean(item['source'])} > {clean(targets)}"
+    mark = "" if item.get("clock", "synced") != "unsynced" else "?"
+    head = f"{when(item['time'])}{mark}  {clean(item['topic'])}  {clean(item['source'])} > {clean(targets)}"
     return f"{head}  {payload_text(payload)}"

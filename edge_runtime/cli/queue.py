@@ -40,14 +40,17 @@ def queue() -> None:
 @state_option
 @json_option
 def ls(state: Path, *, as_json: bool) -> None:
-    """List the queues with what waits in them, and their dead letters."""
+    """List the queues with what waits in them, their dead letters, and how many messages were thinned away."""
     from edge_runtime.store import inspect  # noqa: PLC0415 - the help of these verbs does not need the store
 
-    rows = [{"target": row.target, "queued": row.queued, "dead": row.dead} for row in inspect.ledger(state / DATABASE)]
+    rows = [
+        {"target": row.target, "queued": row.queued, "dead": row.dead, "thinned": row.reasons.get("thinned", 0)}
+        for row in inspect.ledger(state / DATABASE)
+    ]
     if as_json:
         say_json(rows)
     else:
-        table(["target", "queued", "dead"], [list(row.values()) for row in rows])
+        table(["target", "queued", "dead", "thinned"], [list(row.values()) for row in rows])
 
 
 @queue.command()
@@ -58,7 +61,11 @@ def ls(state: Path, *, as_json: bool) -> None:
 @state_option
 @json_option
 def show(target: str, state: Path, *, dead: bool, after: int, limit: int, as_json: bool) -> None:
-    """Show the messages of TARGET, in order."""
+    """Show the messages of TARGET, in order.
+
+    Where a clock was not right, a column says what a time is worth: it was corrected since, or is an estimate
+    (unsynced).
+    """
     from edge_runtime.store import inspect  # noqa: PLC0415 - same
 
     path = state / DATABASE
@@ -69,7 +76,8 @@ def show(target: str, state: Path, *, dead: bool, after: int, limit: int, as_jso
     if not rows:
         say("nothing there")
         return
-    columns = ["seq", "time", "topic", "tries", *(["reason"] if dead else []), "payload"]
+    clocks = ["clock"] if any(row["clock"] not in ("", "synced") for row in rows) else []
+    columns = ["seq", "time", *clocks, "topic", "tries", *(["reason"] if dead else []), "payload"]
     table(columns, [[_field(row, column) for column in columns] for row in rows])
     if len(rows) == limit:
         say(f"more: --after {rows[-1]['seq']}")

@@ -27,7 +27,7 @@ def run(ctx: click.Context, app: Path | None, state: Path | None, *, simulate: b
     APP is the app file, or the folder with its edge.yaml; left out, it is edge.yaml in this folder.
 
     With --watch a function gets new workers as soon as a file of its code is saved, each after what it has in hand;
-    what is wrong with the new code is shown at once. A change of APP is checked, and used from the next start on.
+    what is wrong with the new code is shown at once. When APP is saved and right, another host begins with it.
     """
     from edge_runtime import host  # noqa: PLC0415 - the help of this verb does not need the host
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from edge_runtime.cli._common import (
     when,
 )
 
+_WAITING = {"used up": "budget used up", "waits for the night": "what is not urgent waits for the night"}
+
 
 @click.command()
 @state_option
@@ -35,14 +37,20 @@ def status(state: Path, *, as_json: bool) -> None:
         return
     say(f"thing   {clean(answer['thing'])}")
     say(f"up      {duration(answer['uptime_s'])}")
-    say(f"clock   {when(answer['clock']['wall'])}")
+    say(f"clock   {_clock(answer['clock'])}")
     say(f"link    {_link(answer.get('link'))}")
+    for line in _beside(answer):
+        say(f"        {line}")
     say(f"store   {_store(answer['store'])}")
     for note in answer["store"].get("notes", ()):
         say(f"        {clean(note)}")
+    if lent := answer.get("credentials"):
+        say(f"keys    {_credentials(lent)}")
+    if job := answer.get("job"):
+        say(f"job     {_job(job)}")
     if answer.get("isolation"):
         say(f"kept    {_isolation(answer['isolation'])}")
-    for part in ("functions", "queues", "devices"):
+    for part in ("functions", "queues", "devices", "shadows"):
         rows = answer.get(part)
         if rows:
             say("")
@@ -55,12 +63,53 @@ def status(state: Path, *, as_json: bool) -> None:
         _rows(failing)
 
 
+def _clock(clock: Mapping[str, Any]) -> str:
+    if clock.get("fault"):
+        return f"{clean(clock['fault'])}: edge doctor"
+    return f"{when(clock['wall'])}{'' if clock.get('synced', True) else ', not synchronized'}"
+
+
 def _link(link: Mapping[str, Any] | None) -> str:
     if not link:
         return "none declared"
     text = f"{clean(link['driver'])} {clean(link['state'])} for {duration(link['since_s'])}"
+    if (budget := link.get("budget")) and budget["state"] in _WAITING:
+        text += f", {_WAITING[budget['state']]}" + (f" until {when(budget['until'])}" if budget["until"] else "")
     text += f", {link['inflight']} not yet acknowledged"
     return f"{text}; last error: {clean(link['last_error'])}" if link.get("last_error") else text
+
+
+def _beside(answer: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what else there is to say of the link: what mends it, its certificate, its data budget, its agents."""
+    link = answer.get("link") or {}
+    if link.get("hint") and link["state"] != "up":
+        yield f"try: {clean(link['hint'])}"
+    if certificate := answer.get("certificate"):
+        yield _certificate(certificate)
+    if budget := link.get("budget"):
+        text = f"budget {size(budget['used'])} of {size(budget['limit'])} used this {clean(budget['per'])}"
+        if budget["state"] == "night":
+            text += "; at night all goes and nothing counts"
+        elif budget["state"] in _WAITING:
+            text += f"; only priorities 0 to {budget['least']} go"
+        yield text
+    for name, state in (link.get("agents") or {}).items():
+        yield f"agent {clean(name)}: {clean(state)}"
+
+
+def _certificate(state: Mapping[str, Any]) -> str:
+    text = f"certificate {clean(state['id'][:12])}, holds until {clean(state['until'])}" if state["id"] else ""
+    return "; ".join(filter(None, (text, clean(state["note"]))))
+
+
+def _credentials(lent: Mapping[str, Any]) -> str:
+    text = f"AWS credentials: {clean(lent['state'])}"
+    return f"{text}; last error: {clean(lent['last_error'])}" if lent.get("last_error") else text
+
+
+def _job(job: Mapping[str, Any]) -> str:
+    what = " ".join(clean(job[key]) for key in ("operation", "step") if job[key])
+    return f"{clean(job['id'])}: {', '.join(filter(None, (what, clean(job['status']))))}"
 
 
 def _store(store: Mapping[str, Any]) -> str:

@@ -20,12 +20,18 @@ What a host answers:
     tail          filter                   items {topic, payload (b64), source, time, id, targets, missed}, for ever
     endpoint                               done {variables}, which lead an AWS SDK to the host
     status                                 done {thing, uptime_s, clock, link {driver, state, since_s, inflight,
-                                           last_error}, store {bytes, limit, wal_bytes}, isolation {level,
+                                           last_error, agents {name: state}, budget {limit,
+                                           used, left, per, state, least, until} or null},
+                                           certificate {id, until, renewals, note} or null,
+                                           store {bytes, limit, wal_bytes}, isolation {level,
                                            layers [{name, active, note, fix}]} or null at first,
                                            functions [...], queues [...], devices [...], parts [{name, state,
                                            restarts, last_error}]}
     ledger                                 done {rows [...]}
     devices                                done {devices [...]}
+    shadow        method, name and         done {code, payload (b64)}: 200, or AWS's error; name "" is the classic one
+                  perhaps payload (b64)
+    shadow.ls                              done {names}
     queue.replay  target, ids or all       done {replayed, left}
     queue.purge   target, dead             done {purged}
     simulate      device, value            done {}, when the simulated device measures it

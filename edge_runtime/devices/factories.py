@@ -20,8 +20,10 @@ def wants_mock() -> bool:
     return os.environ.get(_ENV, "").lower() == "mock"
 
 
-def real_factory() -> Any:  # noqa: ANN401 - an object of a library without types
+def real_factory(refused: dict[str, str] | None = None) -> Any:  # noqa: ANN401 - an object of a library without types
     """Return a new pin factory for the pins of this machine: the one that GPIOZERO_PIN_FACTORY names, else lgpio.
+
+    `refused` gets the reasons of those that were tried before it, by name.
 
     Raises: ConfigError with the reason of each factory that was tried.
     """
@@ -37,6 +39,8 @@ def real_factory() -> Any:  # noqa: ANN401 - an object of a library without type
             return _make(name, plugins[name])
         except Exception as error:  # noqa: BLE001 - each library fails in its own way, and its reason is passed on
             reasons.setdefault(str(error), name)
+            if refused is not None:
+                refused[name] = str(error)
     tried = "; ".join(f"{name}: {reason}" for reason, name in reasons.items())
     raise ConfigError(f"the GPIO pins of this machine cannot be reached ({tried})", hint=_HINT)
 

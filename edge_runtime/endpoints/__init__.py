@@ -5,7 +5,7 @@ its routes; `plugin.names("endpoints")` finds it. Only `_listener` and `_backend
 the HTTP libraries take a third of a second and 30 MB.
 """
 
-from edge_runtime.endpoints._backend import Backend, Keys, Outsider, Who
+from edge_runtime.endpoints._backend import AS, Backend, Keys, Outsider, Who
 from edge_runtime.endpoints._listener import Listener
 
-__all__ = ["Backend", "Keys", "Listener", "Outsider", "Who"]
+__all__ = ["AS", "Backend", "Keys", "Listener", "Outsider", "Who"]

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from edge_runtime import plugin
 from edge_runtime.endpoints._aws import ApiError, drain, signed_for
-from edge_runtime.endpoints._backend import Backend
+from edge_runtime.endpoints._backend import AS, Backend
 
 _log = logging.getLogger(__name__)
 _BARE = "/credentials/"
@@ -50,7 +50,7 @@ class Application:
         except asyncio.CancelledError:  # the host ends, and with it this task
             response = ApiError(503, "ServiceUnavailableException", "the host is stopping").response()
         except Exception:  # noqa: BLE001 - one mistake must not end the host; it is logged, and the client hears of it
-            _log.exception("%s %s failed", request.method, request.url.path)
+            _log.exception("%s %s failed", request.method, request.scope["path"])
             response = ApiError(500, "InternalFailureException", "the host failed; its log says why").response()
         await response(scope, receive, send)
 
@@ -75,8 +75,10 @@ class Application:
             raise ApiError(403, "ForbiddenException", "web pages may not use this endpoint")
 
     def _check_token(self, request: Request) -> None:
-        bare = request.url.path.startswith(_BARE)
-        token = request.headers.get("authorization" if bare else "x-amz-security-token", "")
+        token = _taken_off_path(request.scope)
+        if not token:
+            bare = request.scope["path"].startswith(_BARE)
+            token = request.headers.get("authorization" if bare else "x-amz-security-token", "")
         if not token:
             raise ApiError(
                 403,
@@ -105,3 +107,13 @@ class Application:
         if partial:
             raise ApiError(405, "MethodNotAllowedException", f"{request.method} is not allowed there")
         raise ApiError(404, "UnknownOperationException", "this operation is not served here")
+
+
+def _taken_off_path(scope: Scope) -> str:
+    """Return the token at the beginning of the path, empty without one, and leave in the path what comes after it."""
+    if not scope["path"].startswith(AS):
+        return ""
+    token, _, rest = scope["path"].removeprefix(AS).partition("/")
+    raw = bytes(scope["raw_path"]).removeprefix(AS.encode())
+    scope["path"], scope["raw_path"] = f"/{rest}", b"/" + raw.partition(b"/")[2]
+    return str(token)

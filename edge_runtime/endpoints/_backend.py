@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from edge_runtime.pure.shadow import Accepted, Rejected
 
 
+AS = "/as/"
+"""`/as/<token>/<path>` is `<path>`, asked for by who has the token: for signatures that do not carry it."""
+
+
 class Who(NamedTuple):
     """Who asks, told by the token. Without a function it is a person or a program beside the host: it may do all."""
 
@@ -42,8 +46,8 @@ class Backend(Protocol):
     def who(self, token: str) -> Who | None:
         """Return whose token it is, None when nobody's. How long it takes says nothing about other tokens."""
 
-    def keys(self, token: str) -> Keys:
-        """Return the credentials of whoever has this token, which `who` knows."""
+    async def keys(self, who: Who, token: str) -> Keys:
+        """Return the credentials of whoever has this token, within the 2 s for which an SDK waits."""
 
     def may_invoke(self, who: Who, name: str) -> bool:
         """Tell whether a function may be invoked by whoever asks."""

@@ -29,7 +29,7 @@ async def _get(request: Request) -> Response:
     who, name = who_asks(request), request.path_params["name"]
     if who.function is not None and who.function.name != name:
         raise ApiError(403, "AccessDeniedException", f"the token is not that of function {name!r}")
-    keys = backend_of(request).keys(request.scope["edge.token"])
+    keys = await backend_of(request).keys(who, request.scope["edge.token"])
     body = {
         "AccessKeyId": keys.access_key,
         "SecretAccessKey": keys.secret_key,

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncGenerator, Collection, Iterator
 from pathlib import Path
 from time import monotonic
 
@@ -163,8 +163,11 @@ class Compared:
         """Do nothing: nothing is held."""
 
 
-def watch(places: Places) -> Told | Compared:
-    """Return what tells of changes from here on; may take a moment where there are many folders."""
+def watch(places: Places, compare_s: float = _COMPARE_S) -> Told | Compared:
+    """Return what tells of changes from here on; may take a moment where there are many folders.
+
+    Where the kernel does not tell, files are compared every `compare_s`.
+    """
     try:
         return Told(places)
     except OSError as error:
@@ -172,12 +175,12 @@ def watch(places: Places) -> Told | Compared:
             "the kernel does not tell of changes (%s): files are compared every %g s; with many folders it helps to "
             "raise fs.inotify.max_user_watches",
             error.strerror or error,
-            _COMPARE_S,
+            compare_s,
         )
-        return Compared(places)
+        return Compared(places, compare_s)
 
 
-async def bursts(watched: Told | Compared, *, quiet_s: float = _QUIET_S) -> AsyncIterator[set[Path]]:
+async def bursts(watched: Told | Compared, *, quiet_s: float = _QUIET_S) -> AsyncGenerator[set[Path], None]:
     """Yield the roots that have changed, those of one burst together, for ever."""
     while True:
         found = await watched.changed()

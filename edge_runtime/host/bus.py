@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 
 from edge_runtime.app import Function, Rule
 from edge_runtime.errors import ConfigError, LimitError
@@ -51,7 +51,7 @@ class Watcher:
             self.missed += 1
         self._some.set()
 
-    async def entries(self) -> AsyncIterator[Entry]:
+    async def entries(self) -> AsyncGenerator[Entry, None]:
         """Yield what is shown, for ever."""
         while True:
             await self._some.wait()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from edge_runtime import plugin
 from edge_runtime.app import App, Device
-from edge_runtime.clock import Clock, new_id, wall_is_synced
+from edge_runtime.clock import Clock, new_id
 from edge_runtime.errors import EdgeError, StoreError
 from edge_runtime.host.bus import Bus
 from edge_runtime.model import Event, Message, Trigger
@@ -45,11 +45,29 @@ class Begin(Protocol):
         """Start it. A `source` emits events, and so is the first to be ended."""
 
 
+class Opened(Protocol):
+    """Who wants to know of devices that have been opened."""
+
+    def opened(self, device: OpenDevice) -> None:
+        """Take notice of one."""
+
+
 class Hardware:
     """Opens the devices of an app, and makes of them triggers and the targets of commands."""
 
-    def __init__(self, app: App, clock: Clock, *, simulate: bool, patience_s: float = _OPEN_S) -> None:
-        """`patience_s` is how long the others wait for a device that does not come back from being opened."""
+    def __init__(
+        self,
+        app: App,
+        clock: Clock,
+        *,
+        simulate: bool,
+        patience_s: float = _OPEN_S,
+        synced: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`patience_s` is how long the others wait for a device that does not come back from being opened.
+
+        `synced` tells whether the wall clock is right.
+        """
         self.devices: list[OpenDevice] = []
         """Those that are open."""
         self.faults: dict[str, str] = {}
@@ -57,6 +75,7 @@ class Hardware:
         self._app = app
         self._clock = clock
         self._simulate = simulate
+        self._synced = synced
         self._patience_s = patience_s
         self._opener: Opener | None = None
         self._opening: dict[str, asyncio.Future[None]] = {}
@@ -65,13 +84,19 @@ class Hardware:
         self._lock = threading.Lock()
         self._closed = False
 
-    async def run(self, store: Store, bus: Bus, begin: Begin) -> None:
-        """Open what is declared and begin what it is for; go on trying what cannot be opened."""
+    async def run(self, store: Store, bus: Bus, begin: Begin, shadows: Opened | None = None) -> None:
+        """Open what is declared and begin what it is for; go on trying what cannot be opened.
+
+        `shadows` is told of each device before it begins.
+        """
         backoff = Backoff(1.0, 60.0)
         while True:
             for spec in self._app.devices:
                 await self._try(spec)
             fresh = [device for device in self.devices if device.name not in self._begun]
+            if shadows is not None:
+                for device in fresh:
+                    shadows.opened(device)
             self._begin(fresh, store, bus, begin)
             if len(self._begun) == len(self._app.devices):
                 await asyncio.get_running_loop().create_future()  # nothing is left to do
@@ -102,7 +127,7 @@ class Hardware:
         opened = {device.name: device for device in self.devices}
         for name, device in opened.items():
             if (asked := self._asked.get(name)) is None or asked.done():
-                self._asked[name] = in_thread(f"value[{name}]", partial(_ask, device.device))
+                self._asked[name] = in_thread(f"value[{name}]", partial(reading, device.device))
         if opened:
             await asyncio.wait([self._asked[name] for name in opened], timeout=_ANSWER_S)
         return [self._row(spec, opened.get(spec.name)) for spec in self._app.devices]
@@ -169,11 +194,12 @@ class Hardware:
         fed = {counters.name for counters in store.ledger}
         for device in fresh:
             if device.is_output and f"device/{device.name}" in fed:
-                begin(f"device/{device.name}", Actuator(device, self._app.thing, self._clock, store, bus).run)
+                actuator = Actuator(device, self._app.thing, self._clock, store, bus, synced=self._synced)
+                begin(f"device/{device.name}", actuator.run)
 
     def _trigger(self, kind: str, devices: Sequence[OpenDevice]) -> Trigger:
         make = getattr(plugin.load("triggers", kind), _TRIGGERS[kind])
-        trigger: Trigger = make(devices, self._app.thing, self._clock)
+        trigger: Trigger = make(devices, self._app.thing, self._clock, synced=self._synced)
         return trigger
 
 
@@ -192,8 +218,19 @@ def late_trigger(make: Callable[[], Trigger], bus: Bus) -> Callable[[], Awaitabl
 class Actuator:
     """Carries out the commands that wait for one output device, in order, and says what the device then does."""
 
-    def __init__(self, device: OpenDevice, thing: str, clock: Clock, store: Store, bus: Bus) -> None:
+    def __init__(
+        self,
+        device: OpenDevice,
+        thing: str,
+        clock: Clock,
+        store: Store,
+        bus: Bus,
+        *,
+        synced: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`synced` tells whether the wall clock is right."""
         self._device = device
+        self._synced = synced
         self._clock = clock
         self._store = store
         self._bus = bus
@@ -235,7 +272,7 @@ class Actuator:
         """Return the event of a command that was obeyed. Its headers name the command and who gave it."""
         stamp = self._clock.now()
         self._seq += 1
-        moment = Moment(new_id(stamp), stamp, self._seq, wall_is_synced())
+        moment = Moment(new_id(stamp), stamp, self._seq, self._synced())
         try:
             payload = self._events.build("set", value, moment, previous=self._value)
         except (TypeError, ValueError):
@@ -269,7 +306,7 @@ class Actuator:
                 return
 
 
-def _ask(device: Any) -> dict[str, object]:  # noqa: ANN401 - an object without types
+def reading(device: Any) -> dict[str, object]:  # noqa: ANN401 - an object without types
     """Return the value of a gpiozero device in a form that JSON has; a sensor that cannot be read says why."""
     try:
         value = getattr(device, "value", None)

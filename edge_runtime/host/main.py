@@ -7,21 +7,26 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from edge_runtime.app import App
-from edge_runtime.errors import ConfigError
+from edge_runtime.errors import ConfigError, EdgeError
+from edge_runtime.host.configuration import Configuration, dial, is_component
 from edge_runtime.host.host import Host
 from edge_runtime.loaders import load_app
 
 _log = logging.getLogger(__name__)
+_M_ARENA_MAX = -8
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 def run(app_path: Path, state: Path, *, simulate: bool = False, watch: bool = False) -> int:
     """Run the app until SIGTERM, SIGINT or the verb `stop`. Return the exit status.
 
-    With `watch` the workers of a function are replaced when its code is saved.
+    With `watch` the workers of a function are replaced when its code is saved, and the host when the app file is. As a
+    component of Greengrass, it follows the component's configuration in the same way.
 
     The environment variable EDGE_LOG is the least level that is logged: DEBUG, INFO, WARNING or ERROR.
 
@@ -35,21 +40,74 @@ def run(app_path: Path, state: Path, *, simulate: bool = False, watch: bool = Fa
         format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    return asyncio.run(_run(app_path, state, simulate=simulate, watch=watch))
+
+
+async def _run(app_path: Path, state: Path, *, simulate: bool, watch: bool) -> int:
+    configuration = None
+    if is_component(os.environ):
+        configuration = Configuration(app_path, state, dial)
+        await configuration.fetch()
     app = load_app(app_path, state)
-    return asyncio.run(_serve(app, state, simulate=simulate, watch=app_path if watch else None))
+    if configuration is not None and app.link is not None and app.link.driver == "greengrass":
+        configuration = Configuration(app_path, state, partial(dial, str(app.link.options.get("component") or "")))
+    make = partial(Host, state=state, simulate=simulate, watch=app_path if watch else None, configuration=configuration)
+    return await serve(app, make)
 
 
-async def _serve(app: App, state: Path, *, simulate: bool, watch: Path | None = None) -> int:
-    host = Host(app, state, simulate=simulate, watch=watch)
-    loop = asyncio.get_running_loop()
+async def serve(app: App, make: Callable[[App], Host]) -> int:
+    """Run a host for an app, and then for its successors, until a signal or the end of one. Return the exit status.
+
+    When a host cannot start with a new app, the process goes on with the one before.
+
+    Raises: what `Host.start` raises for the first one.
+    """
+    ended = asyncio.Event()
+    before: App | None = None
+    while True:
+        host = make(app)
+        _end_by_signals(ended, host)
+        try:
+            await host.start()
+        except EdgeError as error:
+            if before is None:
+                raise
+            _log.error("the host cannot start with the new app, the one before goes on: %s", error)
+            app, before = before, None
+            continue
+        try:
+            _log.info("thing %s accepts events; state in %s", app.thing, host.state)
+            _share_one_heap()
+            await host.stopping.wait()
+            _log.info("stopping")
+        finally:
+            await host.stop()
+        if host.successor is None or ended.is_set():
+            _log.info("stopped; nothing that was accepted is lost")
+            return host.status
+        _log.info("another host begins with the new app")
+        app, before = host.successor, app
+
+
+def _end_by_signals(ended: asyncio.Event, host: Host) -> None:
+    def end() -> None:
+        ended.set()
+        host.stopping.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, host.stopping.set)
-    try:
-        await host.start()
-        _log.info("thing %s accepts events; state in %s", app.thing, state)
-        await host.stopping.wait()
-        _log.info("stopping")
-    finally:
-        await host.stop()
-    _log.info("stopped; nothing that was accepted is lost")
-    return 0
+        asyncio.get_running_loop().add_signal_handler(number, end)
+    if ended.is_set():
+        host.stopping.set()
+
+
+def _share_one_heap() -> None:
+    """Have all threads allocate from one arena, where the C library is glibc (mallopt(3), M_ARENA_MAX).
+
+    Otherwise each thread that dials or talks to a broker may get one of its own, and what it leaves is never given
+    back: over days of a link that comes and goes the process grows.
+    """
+    import ctypes  # noqa: PLC0415 - after the start, which may take 250 ms
+
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 1)

@@ -7,8 +7,12 @@ bring keys of its own. Without keys such a call fails as it does in AWS without 
 The keys are placeholders in the environment, so that a client is made and signs at once and without a request; their
 session token is the worker's secret and says to the endpoint who asks. A function that has keys of its own
 (`AWS_ACCESS_KEY_ID` in its environment) means AWS itself: it gets none of this, but `greengrasssdk` works there too,
-through `EDGE_ENDPOINT` and `EDGE_TOKEN`. The path of the container credential provider is served as well: it is the way
-for keys that are renewed, and takes the same token.
+through `EDGE_ENDPOINT` and `EDGE_TOKEN`.
+
+In an app with `link.credentials` a function gets the keys of that role instead, from the container credential provider
+that is served here: they end and are renewed, which variables cannot. Until there are any it gets placeholders that end
+in a minute: without, `boto3.client` itself would fail. Such a session token tells nobody apart, so the secret of the
+worker stands in the path of the services that are served here.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from edge_runtime.app import Function
 from edge_runtime.clock import Clock, make_event, new_id
-from edge_runtime.endpoints import Keys, Listener, Outsider, Who
+from edge_runtime.endpoints import AS, Keys, Listener, Outsider, Who
 from edge_runtime.errors import ConfigError, HostError, LimitError, StoreError
 from edge_runtime.host.shadows import ShadowKeeper
 from edge_runtime.model import NO_HEADERS, Emit, Result
@@ -32,6 +36,7 @@ from edge_runtime.pure import permissions
 from edge_runtime.pure.permissions import CAUSE, CLIENT_CONTEXT, DEPTH, MOST_DEEP, invoke_topic
 
 if TYPE_CHECKING:
+    from edge_runtime.cloud.credentials import Credentials, CredentialsState
     from edge_runtime.pure.shadow import Accepted, Rejected
 
 TOKEN_FILE = "endpoint.token"  # noqa: S105 - the name of a file
@@ -84,13 +89,24 @@ class Services:
     """The local AWS services of one host: `endpoints.Backend`, and what workers are told about it."""
 
     def __init__(
-        self, functions: Sequence[Function], emit: Emit, clock: Clock, state: Path, keeper: ShadowKeeper
+        self,
+        functions: Sequence[Function],
+        emit: Emit,
+        clock: Clock,
+        state: Path,
+        keeper: ShadowKeeper,
+        *,
+        lent: Credentials | None = None,
+        region: str = "",
     ) -> None:
+        """`lent` are the keys that functions get in place of placeholders, `region` is that of those who name none."""
         self.functions: Mapping[str, Function] = {one.name: one for one in functions}
         self.listener = Listener(self)
         self._emit = emit
         self._clock = clock
         self._keeper = keeper
+        self._lent = lent
+        self._region = region
         self._file = state / TOKEN_FILE
         self._token = ""
         self._pool: Runner | None = None
@@ -106,6 +122,8 @@ class Services:
     async def close(self) -> None:
         """Stop listening. Safe to call twice."""
         await self.listener.close()
+        if self._lent is not None:
+            await self._lent.close()
 
     def variables(self, function: Function, token: str) -> Mapping[str, str]:
         """Return what a worker of a function gets in its environment; `token` is the secret of that worker."""
@@ -115,6 +133,17 @@ class Services:
         found = {"EDGE_ENDPOINT": url, "EDGE_TOKEN": token, "AWS_EC2_METADATA_DISABLED": "true"}
         if "AWS_ACCESS_KEY_ID" in own or "AWS_CONTAINER_CREDENTIALS_FULL_URI" in own:
             return found
+        found["NO_PROXY"] = "127.0.0.1,localhost"
+        if self._lent is not None and function.allow.credentials:
+            region = {"AWS_REGION": self._region, "AWS_DEFAULT_REGION": self._region} if self._region else {}
+            return {
+                **found,
+                **({} if {"AWS_REGION", "AWS_DEFAULT_REGION"} & own.keys() else region),
+                "AWS_ENDPOINT_URL_LAMBDA": f"{url}{AS}{token}",
+                "AWS_ENDPOINT_URL_IOT_DATA_PLANE": f"{url}{AS}{token}",
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{url}/credentials/{function.name}",
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN": token,
+            }
         return {
             **found,
             "AWS_ENDPOINT_URL_LAMBDA": url,
@@ -122,7 +151,6 @@ class Services:
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "AWS_SESSION_TOKEN": token,
-            "NO_PROXY": "127.0.0.1,localhost",
         }
 
     def outside(self) -> Mapping[str, str]:
@@ -152,9 +180,18 @@ class Services:
             return Who(self.functions[known.function], known.request_id, known.depth)
         return Outsider if self._file.exists() and _same(token, self._own_token()) else None
 
-    def keys(self, token: str) -> Keys:
-        """Return placeholders that are asked for again in a minute, as `Backend.keys`."""
-        return Keys(ACCESS_KEY, SECRET_KEY, token, self._clock.now().wall_ns / 1e9 + _RENEW_S)
+    async def keys(self, who: Who, token: str) -> Keys:
+        """Return what is lent, or placeholders that are asked for again in a minute, as `Backend.keys`."""
+        now_s = self._clock.machine().wall_ns / 1e9  # the clock by which the handler's SDK will judge, right or wrong
+        if self._lent is not None and who.function is not None and who.function.allow.credentials:
+            loan = await self._lent.get()
+            if loan is not None:
+                return Keys(loan.access_key, loan.secret_key, loan.token, now_s + loan.life_s)
+        return Keys(ACCESS_KEY, SECRET_KEY, token, now_s + _RENEW_S)
+
+    def credentials(self) -> CredentialsState | None:
+        """Return how the lent credentials do, None when none are lent."""
+        return None if self._lent is None else self._lent.state
 
     def may_invoke(self, who: Who, name: str) -> bool:
         """Tell whether it may, as `Backend.may_invoke`."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from edge_runtime.clock import make_event
 from edge_runtime.control.server import Verb
 from edge_runtime.control.wire import pack, unpack
+from edge_runtime.endpoints import Outsider
 from edge_runtime.errors import ConfigError, NotFoundError
 from edge_runtime.model import Message
 from edge_runtime.plugin import nearest
@@ -37,6 +38,8 @@ class Verbs:
             "status": self.status,
             "ledger": self.ledger,
             "devices": self.devices,
+            "shadow": self.shadow,
+            "shadow.ls": self.shadow_names,
             "queue.replay": self.replay,
             "queue.purge": self.purge,
             "simulate": self.simulate,
@@ -65,11 +68,13 @@ class Verbs:
         watcher = self._host.bus.watch(str(request.get("filter") or "#"))
         try:
             async for event, feeds in watcher.entries():
+                wall_ns, mark = self._host.timekeeper.date(event.time)
                 yield {
                     "topic": event.topic,
                     "payload": pack(event.payload),
                     "source": event.source,
-                    "time": event.time.wall_ns / 1e9,
+                    "time": wall_ns / 1e9,
+                    "clock": mark,
                     "id": event.id,
                     "targets": [feed.target for feed in feeds],
                     "missed": watcher.missed,
@@ -92,8 +97,14 @@ class Verbs:
         return {
             "thing": host.app.thing,
             "uptime_s": round((now.mono_ns - host.started.mono_ns) / 1e9, 1),
-            "clock": {"wall": now.wall_ns / 1e9, "boot": now.boot},
+            "clock": {
+                "wall": now.wall_ns / 1e9,
+                "boot": now.boot,
+                "synced": host.timekeeper.is_right,
+                "fault": host.timekeeper.fault,
+            },
             "link": link,
+            "certificate": asdict(host.certificate) if host.certificate is not None else None,
             "store": {
                 "bytes": _size(database),
                 "limit": host.store.limit_bytes,
@@ -101,10 +112,13 @@ class Verbs:
                 "disk_tight": host.store.tight,
                 "notes": list(host.store.notes),
             },
+            "credentials": asdict(state) if (state := host.services.credentials()) is not None else None,
+            "job": asdict(job) if host.jobs is not None and (job := host.jobs.state()) is not None else None,
             "isolation": _isolation(host.pool.isolation()),
             "functions": [asdict(state) for state in host.pool.status()],
             "queues": [_row(counters) for counters in host.store.ledger],
             "devices": await host.hardware.rows(),
+            "shadows": await host.shadows.rows(),
             "parts": [asdict(part) for part in host.parts],
         }
 
@@ -116,6 +130,19 @@ class Verbs:
         """Return the devices with their values."""
         return {"devices": await self._host.hardware.rows()}
 
+    async def shadow(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Get, update or delete a shadow; a refusal is an answer too."""
+        method, name = _text(request, "method"), _text(request, "name")
+        if method not in {"get", "update", "delete"}:
+            raise ConfigError(f"{method!r} is no method of a shadow", hint="known: get, update, delete")
+        body = unpack(_text(request, "payload")) if "payload" in request else b""
+        answer = await self._host.services.shadow(Outsider, method, name, body)
+        return {"code": getattr(answer, "code", 200), "payload": pack(answer.payload)}
+
+    async def shadow_names(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the names of all shadows that are there, the classic one's empty."""
+        return {"names": await self._host.shadows.shadows.there()}
+
     async def replay(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Put dead letters back into their queue."""
         target = self._target(request)
@@ -123,6 +150,8 @@ class Verbs:
         store = self._host.store
         found = await store.work(lambda writer: letters.replay(writer, target, seqs), writes=True)
         messages = cast("list[Message]", found)
+        if target == "uplink" and self._host.uplink is not None:
+            self._host.uplink.forgive()
         store.queue(target).give_back(messages)
         return {"replayed": len(messages), "left": store.counters(target).dead}
 

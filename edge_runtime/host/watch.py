@@ -3,8 +3,8 @@
 Nothing asks the disk again and again: the kernel tells (inotify). Where it cannot, because there is no inotify or this
 user has no watch left, the files are compared twice a second instead, and the log says so.
 
-A change of the app file is checked at once but takes effect at the next start: devices, queues and links that may have
-changed with it are not exchanged under a running host.
+When the app file is saved and right, the host ends and another one begins with it, in the same process: devices, queues
+and links are not exchanged under a running host.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -21,7 +21,7 @@ from typing import Protocol
 from edge_runtime.app import App
 from edge_runtime.errors import ConfigError, EdgeError
 from edge_runtime.host._changes import Places, bursts, watch
-from edge_runtime.loaders import read_app
+from edge_runtime.loaders import overlay_in, read_app
 from edge_runtime.model import Result
 from edge_runtime.threads import in_thread
 
@@ -36,11 +36,13 @@ class Pool(Protocol):
 
 
 class Reloader:
-    """Replaces the workers of functions whose code has changed, and checks an app file that has changed."""
+    """Replaces the workers of functions whose code has changed, and the host when its app file has."""
 
-    def __init__(self, app: App, path: Path, state: Path, pool: Pool) -> None:
-        """`path` is the app file, `state` the folder that the host writes to."""
+    def __init__(self, app: App, path: Path, state: Path, pool: Pool, succeed: Callable[[App], None]) -> None:
+        """`path` is the app file, `state` the folder that the host writes to; `succeed` gets an app file's new app."""
         self._pool = pool
+        self._succeed = succeed
+        self._state = state
         self._app_file = path.absolute()
         self._functions: dict[Path, list[str]] = {}
         for function in app.functions:
@@ -75,12 +77,13 @@ class Reloader:
 
     async def _check_app(self) -> None:
         try:
-            await in_thread("watch.check", partial(read_app, self._app_file))
+            app = await in_thread("watch.check", partial(read_app, self._app_file, overlay_in(self._state)))
         except ConfigError as error:
             for line in str(error).splitlines():
                 _log.error("%s", line)
         else:
-            _log.warning("%s has changed and is right; to use it, end the host and start it again", self._app_file.name)
+            _log.info("%s has changed and is right", self._app_file.name)
+            self._succeed(app)
 
 
 def _listed(functions: Mapping[Path, Sequence[str]]) -> str:

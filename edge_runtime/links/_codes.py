@@ -22,6 +22,9 @@ FILTERS_PER_SUBSCRIBE = 8
 _NEVER_AGAIN = frozenset({NOT_AUTHORIZED, BAD_TOPIC, TOO_LARGE, BAD_PAYLOAD})
 """What the same message would meet again. Everything else may pass: a quota, a busy or a failing broker."""
 
+_BLAMES = frozenset({FAILURE, 0x81, 0x82, 0x83, NOT_AUTHORIZED, BAD_TOPIC, 0x94, TOO_LARGE, BAD_PAYLOAD, 0x9A, 0x9B})
+"""A DISCONNECT with one of these may be for what the client has just sent."""
+
 _TEXT = {
     0x80: "unspecified error",
     0x81: "malformed packet",
@@ -68,7 +71,7 @@ _CONNECT_HINT = {
 _END_HINT = {
     0x8D: "the broker heard nothing for 1.5 x keep_alive_s; the network may have stalled",
     0x8E: "another connection uses the same client_id; each device needs its own",
-    0x87: "the policy of the certificate does not allow something that was just done",
+    0x87: "let a policy of the certificate allow it, or take it out of `up` or `down`",
 }
 
 
@@ -79,7 +82,8 @@ def describe(code: int) -> str:
 
 def connect_error(where: str, code: int, text: str = "") -> LinkError:
     """Return the error for a CONNACK that refuses. Always worth another try: a policy can be mended meanwhile."""
-    return LinkError(f"{where} refused the connection: {describe(code)}{_said(text)}", hint=_CONNECT_HINT.get(code, ""))
+    message = f"{where} refused the connection: {describe(code)}{_said(text)}"
+    return LinkError(message, hint=_CONNECT_HINT.get(code, ""), answered=True)
 
 
 def puback_error(topic: str, code: int, text: str = "") -> LinkError | None:
@@ -127,7 +131,8 @@ def too_large(topic: str, size: int, most: int) -> RefusedError:
 
 def end_error(where: str, code: int, text: str = "") -> LinkError:
     """Return the error for a DISCONNECT from the broker."""
-    return LinkError(f"{where} ended the connection: {describe(code)}{_said(text)}", hint=_END_HINT.get(code, ""))
+    message = f"{where} ended the connection: {describe(code)}{_said(text)}"
+    return LinkError(message, hint=_END_HINT.get(code, ""), answered=True, hung_up=code in _BLAMES)
 
 
 def _said(text: str) -> str:

@@ -9,35 +9,46 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future as Answer
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from awscrt import io, mqtt5
 
+from edge_runtime.cloud.identity import Identity
 from edge_runtime.errors import LinkError
 from edge_runtime.links import _codes, _words
 from edge_runtime.links._codes import FILTERS_PER_SUBSCRIBE
-from edge_runtime.links._crt_errors import explain, explain_publish
+from edge_runtime.links._crt_errors import explain, explain_publish, is_vague
 from edge_runtime.links._crt_publish import Publish, closed, no_delay, publisher, reason
+from edge_runtime.links._keep_alive import SILENCE_S
 from edge_runtime.links._line import MOST_UNSTORED, Line, in_thread
 from edge_runtime.links._settings import Settings
 from edge_runtime.links._tls import probe
+from edge_runtime.links._token import Pkcs11
 
 _NEVER_MS = 24 * 3600 * 1000
 """The client may not reconnect by itself: whoever holds the link does that."""
 _PROBE_TIMEOUT_S = 10.0
 PROBE_AFTER_S = 3.0
 """awscrt tells of a failed TLS handshake 10 to 30 s late and gives no reason: after this long the link looks itself."""
+LEAST_S = 1.0
+"""Between an attempt and that look."""
 _STOP_TIMEOUT_S = 1.0
 
 
 class Connection:
     """One connection of awscrt. All methods but the callbacks that only post belong to the loop's thread."""
 
-    def __init__(self, settings: Settings, line: Line) -> None:
+    def __init__(
+        self, settings: Settings, line: Line, identity: Identity | None, tls: io.ClientTlsContext | None
+    ) -> None:
         self._settings, self._line, self._where = settings, line, settings.where
+        self._identity, self._tls = identity, tls
         self._resumed = False
         self._up = line.expect()
+        self._loop = asyncio.get_running_loop()
+        self._vague: asyncio.Future[LinkError] = self._loop.create_future()
+        """The attempt has failed, perhaps for TLS, and the library does not know why."""
         self._started = self._attempted = False
         self._stopped = asyncio.Event()
         try:
@@ -54,13 +65,14 @@ class Connection:
     def _options(self, bootstrap: io.ClientBootstrap) -> mqtt5.ClientOptions:
         settings, post = self._settings, self._line.post
         sockets = io.SocketOptions()
-        sockets.connect_timeout_ms = int(settings.connect_timeout_s * 1000)
+        patience_ms = int(min(settings.connect_timeout_s, SILENCE_S) * 1000)
+        sockets.connect_timeout_ms = patience_ms
         return mqtt5.ClientOptions(
             host_name=settings.endpoint,
             port=settings.use_port,
             bootstrap=bootstrap,
             socket_options=sockets,
-            tls_ctx=_tls_context(settings) if settings.use_tls else None,
+            tls_ctx=self._tls,
             connect_options=mqtt5.ConnectPacket(
                 client_id=settings.client_id,
                 keep_alive_interval_sec=settings.keep_alive_s,
@@ -77,7 +89,7 @@ class Connection:
             min_reconnect_delay_ms=_NEVER_MS,
             max_reconnect_delay_ms=_NEVER_MS,
             ping_timeout_ms=settings.keep_alive_s * 500,  # a ping after keep_alive_s, its answer half as long later
-            connack_timeout_ms=int(settings.connect_timeout_s * 1000),
+            connack_timeout_ms=patience_ms,
             on_publish_callback_fn=self._on_publish,
             on_lifecycle_event_attempting_connect_fn=lambda _: post(self._attempting),
             on_lifecycle_event_connection_success_fn=lambda data: post(self._connected, data),
@@ -98,16 +110,28 @@ class Connection:
         return self._resumed
 
     async def _watch(self) -> None:
-        await asyncio.wait([self._up], timeout=PROBE_AFTER_S)
+        """Return when it is up or has failed; look at the broker's side of TLS when nobody says why not."""
+        told: list[asyncio.Future[Any]] = [self._up, self._vague]
+        await asyncio.wait(told, timeout=PROBE_AFTER_S, return_when=asyncio.FIRST_COMPLETED)
+        if self._vague.done():  # AWS takes one connection a second from a client, and this one has only just failed
+            await asyncio.wait([self._up], timeout=LEAST_S)
         if self._up.done():
             return
-        look = partial(probe, self._settings, _PROBE_TIMEOUT_S)
+        look = partial(probe, self._settings, self._identity, _PROBE_TIMEOUT_S)
         looking = asyncio.create_task(in_thread("link.probe", look), name="link.probe")
         either: list[asyncio.Future[Any]] = [self._up, looking]
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not self._up.done() and (fault := looking.result()) is not None:
+            if self._up.done():
+                return
+            if (fault := looking.result()) is not None:
                 raise fault
+            if self._vague.done():
+                raise self._vague.result()
+            # All is well, so it is this handshake that went wrong: half a minute may pass before awscrt says so.
+            await asyncio.wait([self._up], timeout=PROBE_AFTER_S)
+            if not self._up.done():
+                raise _words.silent(self._where)
         finally:
             looking.cancel()
 
@@ -127,6 +151,9 @@ class Connection:
             error = _codes.connect_error(self._where, reason(answer.reason_code), answer.reason_string or "")
         else:
             error = explain(self._where, data.exception)
+            if self._settings.use_tls and is_vague(data.exception) and not self._vague.done():
+                self._vague.set_result(error)  # `_watch` finds out more
+                return
         self._line.end(error)
 
     def _disconnected(self, data: mqtt5.LifecycleDisconnectData) -> None:
@@ -134,7 +161,7 @@ class Connection:
         if packet is not None:
             error = _codes.end_error(self._where, reason(packet.reason_code), packet.reason_string or "")
         else:
-            error = explain(self._where, data.exception)
+            error = explain(self._where, data.exception, begun=True)
         self._line.end(error)
 
     async def subscribe(self, filters: Sequence[str]) -> None:
@@ -217,12 +244,25 @@ class Connection:
             await in_thread("awscrt.end", partial(self._ended.wait, _STOP_TIMEOUT_S))
 
 
-def _tls_context(settings: Settings) -> io.ClientTlsContext:
+@cache
+def _library(module: str) -> io.Pkcs11Lib:
+    """Load a token's library, once for this process: it may not like to be loaded twice."""
+    return io.Pkcs11Lib(file=module)
+
+
+def tls_context(settings: Settings, identity: Identity | None) -> io.ClientTlsContext | None:
+    """Return what the library needs for TLS, None for a connection without.
+
+    May take a moment, as a token does: call it on a thread. Raises: LinkError.
+    """
+    if not settings.use_tls:
+        return None
     options = io.TlsContextOptions()
     try:
-        if settings.certificate:
-            files = str(settings.certificate), str(settings.key)
-            options = io.TlsContextOptions.create_client_with_mtls_from_path(*files)
+        if identity is not None and settings.pkcs11 is not None:
+            options = _token_options(settings.pkcs11, identity)
+        elif identity is not None:
+            options = io.TlsContextOptions.create_client_with_mtls(identity.certificate, identity.key)
         if settings.ca:
             options.override_default_trust_store_from_path(None, str(settings.ca))
         options.min_tls_ver = io.TlsVersion.TLSv1_2
@@ -230,4 +270,15 @@ def _tls_context(settings: Settings) -> io.ClientTlsContext:
             options.alpn_list = settings.alpn
         return io.ClientTlsContext(options)
     except Exception as error:
-        raise _words.bad_files(settings.where, error) from error
+        bad = _words.bad_files if settings.pkcs11 is None else _words.bad_token
+        raise bad(settings.where, error) from error
+
+
+def _token_options(token: Pkcs11, identity: Identity) -> io.TlsContextOptions:
+    return io.TlsContextOptions.create_client_with_mtls_pkcs11(
+        pkcs11_lib=_library(str(token.module)),
+        user_pin=token.read_pin(),
+        token_label=token.token,
+        private_key_label=token.key or None,
+        cert_file_contents=identity.certificate.decode("ascii", errors="replace"),
+    )

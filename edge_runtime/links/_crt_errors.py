@@ -14,27 +14,35 @@ _WORDS = {
     "AWS_IO_SOCKET_TIMEOUT": _words.silent,
     "AWS_ERROR_MQTT5_CONNACK_TIMEOUT": _words.silent,
     "AWS_ERROR_MQTT5_PING_RESPONSE_TIMEOUT": _words.stalled,
-    "AWS_IO_SOCKET_CLOSED": _words.closed,
 }
 _TLS = {
     "AWS_IO_TLS_ERROR_NEGOTIATION_FAILURE": f"the handshake did not succeed; {_words.CLOCK_HINT}",
     "AWS_IO_TLS_ERROR_READ_FAILURE": "the broker broke off the handshake",
 }
+_CLOSED = ("AWS_IO_SOCKET_CLOSED", "AWS_IO_TLS_ERROR_WRITE_FAILURE")
+_NO_MQTT = ("AWS_ERROR_MQTT5_DECODE_PROTOCOL_ERROR", "AWS_ERROR_MQTT5_PROTOCOL_ERROR")
 
 
-def explain(where: str, error: BaseException) -> LinkError:
-    """Return the LinkError for an error of the library."""
+def explain(where: str, error: BaseException, *, begun: bool = False) -> LinkError:
+    """Return the LinkError for an error of the library; `begun`: the connection stood."""
     name = _name(error)
-    if name in _WORDS:
+    if name in _CLOSED:
+        lost = _words.closed(where, begun=begun)
+    elif name in _WORDS:
         lost = _WORDS[name](where)
     elif name.startswith("AWS_IO_DNS"):
         lost = _words.unresolved(where)
     elif name in _TLS:
         lost = _words.tls_failed(where, _TLS[name])
     else:
-        lost = LinkError(f"{where}: {error or name}")
+        lost = LinkError(f"{where}: {error or name}", answered=name in _NO_MQTT)
     lost.__cause__ = error
     return lost
+
+
+def is_vague(error: BaseException) -> bool:
+    """Tell whether a connection failed so that it may be for TLS, and the library does not say why."""
+    return _name(error) in {"AWS_IO_TLS_ERROR_NEGOTIATION_FAILURE", *_CLOSED}
 
 
 def explain_publish(where: str, topic: str, error: BaseException) -> LinkError:

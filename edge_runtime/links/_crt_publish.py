@@ -14,6 +14,7 @@ import awscrt
 from awscrt import exceptions, mqtt5
 
 from edge_runtime.links._codes import FAILURE
+from edge_runtime.links._keep_alive import bound_silence
 
 Acked = Callable[[BaseException | None, int, str | None], None]
 """Called on awscrt's thread with an error of the library, or with the PUBACK's reason code and text."""
@@ -84,7 +85,7 @@ def _user_properties(properties: Mapping[str, str]) -> list[mqtt5.UserProperty] 
 
 
 def no_delay(port: int) -> None:
-    """Turn Nagle's algorithm off on this process's connections to `port`.
+    """Turn Nagle's algorithm off on this process's connections to `port`, and bound their silence.
 
     awscrt 0.36 has no option for it, and with it a small publish waits a round trip while another is under way: at
     50 ms that costs a tenth of the throughput. A duplicate of a descriptor is the same connection, so it can be set
@@ -99,3 +100,4 @@ def no_delay(port: int) -> None:
                 tcp = connection.family in (socket.AF_INET, socket.AF_INET6) and connection.type == socket.SOCK_STREAM
                 if tcp and connection.getpeername()[1] == port:
                     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    bound_silence(connection)

@@ -37,6 +37,8 @@ class Limits(NamedTuple):
     """Publishes without confirmation at a time."""
     volume: int
     """The sum of their payloads."""
+    properties: bool
+    """Whether user properties pass, as with MQTT 5."""
 
 
 class Ways(NamedTuple):
@@ -58,11 +60,13 @@ class Connection:
         self._tasks: list[asyncio.Task[None]] = []
         self._down: list[str] = []
         self._echoes: list[str] = []
-        self._queue: deque[tuple[asyncio.Future[None], str, bytes]] = deque()
+        self._queue: deque[tuple[asyncio.Future[None], str, bytes, Mapping[str, str]]] = deque()
         self._changed = asyncio.Event()
         self._unconfirmed = Unconfirmed(self._settle, ways.confirm_timeout_s)
         self._unstored = 0
         self._refusals = 0
+        self._confirming = False
+        """Whether what confirms publishes has been subscribed to."""
 
     async def open(self) -> bool:
         """Connect to the nucleus; False, for it keeps no session for us. Raises: LinkError."""
@@ -78,21 +82,26 @@ class Connection:
     async def subscribe(self, filters: Sequence[str]) -> None:
         """Subscribe to what is to come down, and to what confirms. Raises: RefusedError, LinkError."""
         for topic_filter in dict.fromkeys(filters):
-            self._down.append(topic_filter)
             await self._listen(topic_filter, "1", partial(self._on_down, topic_filter))
+            if topic_filter in self._echoes:
+                self._echoes.remove(topic_filter)
+            self._down.append(topic_filter)  # from now on it confirms what an echo may have confirmed before
+        if self._confirming:
+            return
+        self._confirming = True
         if self._ways.confirm_topic:
             await self._listen(self._ways.confirm_topic, "1", self._on_confirmation)
         for topic_filter in dict.fromkeys(self._ways.echo):
             if topic_filter not in self._down:
                 await self._listen_for_echoes(topic_filter)
 
-    def send(self, future: asyncio.Future[None], topic: str, payload: bytes, properties: Mapping[str, str]) -> None:  # noqa: ARG002 - the IPC carries no properties
+    def send(self, future: asyncio.Future[None], topic: str, payload: bytes, properties: Mapping[str, str]) -> None:
         """Queue a publish; settles the future on the line once it is confirmed, or at once when that cannot be."""
         error = _codes.topic_error(topic) or self._objection(topic, len(payload))
         if error is not None:
             self._line.settle(future, error)
             return
-        self._queue.append((future, topic, payload))
+        self._queue.append((future, topic, payload, properties))
         self._changed.set()
 
     def hang_up(self) -> None:
@@ -135,11 +144,11 @@ class Connection:
             while True:
                 while not self._queue:
                     await self._change()
-                future, topic, payload = self._queue[0]
+                future, topic, payload, properties = self._queue[0]
                 while not self._has_room(len(payload)):
                     await self._change()
                 self._queue.popleft()
-                await self._send(future, topic, payload)
+                await self._send(future, topic, payload, properties)
         except Exception as error:  # noqa: BLE001 - whatever it was, nothing is sent any more: nobody may go on waiting
             self._line.end(LinkError(f"could not go on publishing through {self._where}: {error!r}"))
 
@@ -155,13 +164,18 @@ class Connection:
         self._changed.clear()
         await self._changed.wait()
 
-    async def _send(self, future: asyncio.Future[None], topic: str, payload: bytes) -> None:
+    async def _send(
+        self, future: asyncio.Future[None], topic: str, payload: bytes, properties: Mapping[str, str]
+    ) -> None:
         encoded = base64.b64encode(payload)
+        request: dict[str, object] = {"topicName": topic, "qos": "1", "payload": encoded.decode()}
+        if self._limits.properties and properties:
+            request["userProperties"] = [{"key": key, "value": value} for key, value in properties.items()]
         waiting = Waiting(future, (topic, digest(encoded)), len(payload))
         try:
             await self._cover(topic)
             self._unconfirmed.add(waiting)  # before the request: the echo may be faster than the response
-            await self._insist("PublishToIoTCore", {"topicName": topic, "qos": "1", "payload": encoded.decode()})
+            await self._insist("PublishToIoTCore", request)
         except LinkError as error:
             self._unconfirmed.drop(waiting)
             self._on_refusal(future, error)
@@ -238,7 +252,7 @@ class Connection:
         self._unstored += 1
         if self._unstored >= MOST_UNSTORED and self._ipc is not None:
             self._ipc.pause()
-        self._line.deliver(topic, payload, {}, self._stored)
+        self._line.deliver(topic, payload, _properties(event), self._stored)
 
     def _stored(self) -> None:
         self._unstored -= 1
@@ -246,6 +260,8 @@ class Connection:
             self._ipc.resume()
 
     def _on_echo(self, topic_filter: str, event: Object) -> None:
+        if topic_filter in self._down:
+            return  # another stream brings it, too
         topic, payload = _message(event)
         if self._first(topic) in (topic_filter, None):
             self._unconfirmed.confirm((topic, digest(base64.b64encode(payload))))
@@ -271,3 +287,9 @@ def _message(event: Object) -> tuple[str, bytes]:
 
 def _too_large(topic: str, size: int, why: str, hint: str) -> RefusedError:
     return RefusedError(f"the message on {topic!r} has {size} bytes; {why}", code=_codes.TOO_LARGE, hint=hint)
+
+
+def _properties(event: Object) -> Mapping[str, str]:
+    """Return the user properties of a message, which the lite nucleus leaves out."""
+    given = event["message"].get("userProperties") or ()
+    return {str(one["key"]): str(one["value"]) for one in given}

@@ -59,6 +59,10 @@ class _Stream:
         self.what, self.answer, self.on_event = what, answer, on_event
 
 
+class UnknownComponentError(LinkError):
+    """The nucleus does not know the token, as after a restart of its own."""
+
+
 class Ipc(asyncio.Protocol):
     """One connection to the nucleus, made by `dial`. Everything belongs to the loop's thread."""
 
@@ -163,7 +167,7 @@ class Ipc(asyncio.Protocol):
             why = f": {exc}" if exc else ""
             self.close(LinkError(f"{self._where} closed the connection{why}", hint="the nucleus may be restarting"))
         else:
-            self.close(LinkError(f"{self._where} does not accept this component", hint=_UNKNOWN_HINT))
+            self.close(UnknownComponentError(f"{self._where} does not accept this component", hint=_UNKNOWN_HINT))
 
     def data_received(self, data: bytes) -> None:
         """Take bytes (asyncio's call)."""
@@ -184,7 +188,7 @@ class Ipc(asyncio.Protocol):
                 self.svcuid = frame.text("svcuid")
                 self._up.set_result(None)
             else:
-                self.close(LinkError(f"{self._where} does not accept this component", hint=_UNKNOWN_HINT))
+                self.close(UnknownComponentError(f"{self._where} does not accept this component", hint=_UNKNOWN_HINT))
         elif kind == Type.PING:
             self._write(encode(Frame(_routing(Type.PONG, 0, number_), frame.payload)))
         elif kind in (Type.ERROR, Type.PROTOCOL_ERROR, Type.INTERNAL_ERROR):
@@ -282,7 +286,7 @@ def _explained(what: str, shape: str, message: str) -> EdgeError:
 
 
 def _copy(error: LinkError) -> LinkError:
-    return LinkError(str(error), hint=error.hint)
+    return type(error)(str(error), hint=error.hint)
 
 
 def _fail(future: asyncio.Future[Any], error: LinkError) -> None:

@@ -145,7 +145,7 @@ class Line:
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if self.error is not None:
-                raise LinkError(str(self.error), hint=self.error.hint)
+                raise _copy(self.error)
             return task.result()
         finally:
             task.cancel()
@@ -161,9 +161,13 @@ def _nothing() -> None:
 
 def fail(future: asyncio.Future[None], error: LinkError) -> None:
     """Fail a publish with a copy of its own: a shared exception would gather the traceback of every waiter."""
-    future.set_exception(LinkError(str(error), hint=error.hint))
+    future.set_exception(_copy(error))
     # The publisher may have been cancelled and left. Its message is still in the queue: nothing to complain about.
     future.exception()
+
+
+def _copy(error: LinkError) -> LinkError:
+    return LinkError(str(error), hint=error.hint, answered=error.answered, hung_up=error.hung_up)
 
 
 def _not_stored(topic: str, error: Exception) -> LinkError:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from edge_runtime.errors import LimitError, LinkError, RefusedError
 from edge_runtime.links._codes import BAD_FILTER
 from edge_runtime.links._line import Line, fail
-from edge_runtime.links._settings import Settings
 from edge_runtime.links._words import silent
 from edge_runtime.model import Received
+from edge_runtime.pure.quotas import PAYLOAD_BYTES
 from edge_runtime.pure.topics import check_filter
 
 
@@ -24,7 +23,7 @@ class Connection(Protocol):
         """Return at the CONNACK, True when the session was resumed. Raises: LinkError."""
 
     async def subscribe(self, filters: Sequence[str]) -> None:
-        """Subscribe with QoS 1 and check every reason code. Raises: RefusedError, or LinkError with the line."""
+        """Subscribe with QoS 1 and check every reason code; called again for more. Raises: RefusedError, LinkError."""
 
     def send(self, future: asyncio.Future[None], topic: str, payload: bytes, properties: Mapping[str, str]) -> None:
         """Publish with QoS 1; settles the future on the line at the PUBACK, or at once when that cannot come."""
@@ -64,11 +63,7 @@ class OneAtATime:
         """
         if self._line is not None and self._line.error is None:
             raise LinkError(f"{self._name} is connected to {self._where} already", hint="call close first")
-        for topic_filter in down:
-            try:
-                check_filter(topic_filter)
-            except LimitError as error:
-                raise RefusedError(str(error), code=BAD_FILTER, hint="see `down` in the app file") from error
+        _check(down)
         line = Line(f"link[{self._name}]", received)
         before, self._line = self._line, line
         try:
@@ -86,6 +81,26 @@ class OneAtATime:
             line.end(error if isinstance(error, LinkError) else given_up)
             raise
         return resumed
+
+    async def subscribe(self, filters: Sequence[str]) -> None:
+        """Subscribe to more with QoS 1 while connected. An answer that does not come ends the connection.
+
+        Raises: LinkError when there is no connection any more, RefusedError when a SUBACK refuses: it stands then.
+        """
+        _check(filters)
+        line, connection = self._line, self._connection
+        if line is None or connection is None or line.error is not None:
+            raise LinkError(f"not connected to {self._where}")
+        try:
+            async with asyncio.timeout(self._patience):
+                await line.unless_over(connection.subscribe(filters))
+        except TimeoutError as error:
+            line.end(silent(self._where))
+            raise silent(self._where) from error
+
+    def most_bytes(self, topic: str) -> int:  # noqa: ARG002 - there are links on which it depends on the topic
+        """Return the most bytes that the payload of a publish on a topic may have: AWS IoT Core's, on most links."""
+        return PAYLOAD_BYTES
 
     def publish(self, topic: str, payload: bytes, properties: Mapping[str, str]) -> asyncio.Future[None]:
         """Publish with QoS 1; the future completes when the broker has acknowledged. It needs no task around it.
@@ -121,11 +136,9 @@ class OneAtATime:
             self._connection = None
 
 
-@dataclass(kw_only=True, eq=False)
-class MqttLink(Settings, OneAtATime):
-    """The settings of an MQTT client, checked, and its life."""
-
-    def __post_init__(self) -> None:
-        """Check the settings. Raises: ConfigError."""
-        super().__post_init__()
-        self._prepare(self.client_id, self.where, self.connect_timeout_s)
+def _check(filters: Sequence[str]) -> None:
+    for topic_filter in filters:
+        try:
+            check_filter(topic_filter)
+        except LimitError as error:
+            raise RefusedError(str(error), code=BAD_FILTER, hint="see `down` in the app file") from error

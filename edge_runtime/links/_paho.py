@@ -14,10 +14,11 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edge_runtime.cloud.identity import Identity
 from edge_runtime.errors import LinkError, RefusedError
 from edge_runtime.links import _codes, _words
 from edge_runtime.links._codes import FILTERS_PER_SUBSCRIBE
-from edge_runtime.links._keep_alive import KeepAlive
+from edge_runtime.links._keep_alive import SILENCE_S, KeepAlive, bound_silence
 from edge_runtime.links._line import MOST_UNSTORED, Line, in_thread
 from edge_runtime.links._settings import Settings
 from edge_runtime.links._tls import explain, make_context
@@ -65,8 +66,8 @@ def _variable_length(number: int) -> bytes:
 class Connection:
     """One connection of paho. paho's callbacks hold a lock of its own: they post to the line what would hang up."""
 
-    def __init__(self, settings: Settings, line: Line, *, v5: bool) -> None:
-        self._settings, self._line, self._v5 = settings, line, v5
+    def __init__(self, settings: Settings, line: Line, identity: Identity | None, *, v5: bool) -> None:
+        self._settings, self._line, self._identity, self._v5 = settings, line, identity, v5
         self._loop = asyncio.get_running_loop()
         self._up = line.expect()
         self._resumed = False
@@ -85,7 +86,7 @@ class Connection:
             reconnect_on_failure=False,
             manual_ack=True,
         )
-        client.connect_timeout = settings.connect_timeout_s
+        client.connect_timeout = min(settings.connect_timeout_s, SILENCE_S)
         client.max_inflight_messages = 0  # paho does not heed the broker's Receive Maximum: `send` does
         if settings.username:
             client.username_pw_set(settings.username, settings.password or None)
@@ -113,7 +114,7 @@ class Connection:
     def _dial(self) -> None:
         settings = self._settings
         if settings.use_tls:
-            self._client.tls_set_context(make_context(settings))
+            self._client.tls_set_context(make_context(settings, self._identity))
         if self._v5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's, untyped
             properties.SessionExpiryInterval = settings.session_expiry_s
@@ -130,6 +131,7 @@ class Connection:
             sock.close()
             raise ConnectionAbortedError(str(self._line.error))
         no_delay(sock)
+        bound_silence(sock)
 
     def _dialed(self) -> None:
         self._dialing = False
@@ -144,7 +146,8 @@ class Connection:
             self._send(*self._held.popleft())
 
     def _broken(self, error: Exception) -> None:
-        lost = LinkError(f"{self._settings.where} sent what is not MQTT: {error or type(error).__name__}")
+        text = f"{self._settings.where} sent what is not MQTT: {error or type(error).__name__}"
+        lost = LinkError(text, answered=True)
         lost.__cause__ = error
         self._line.end(lost)
 
@@ -184,7 +187,7 @@ class Connection:
         if flags.is_disconnect_packet_from_server:
             error = _codes.end_error(where, code.value, _reason(said))
         elif code.value == _codes.FAILURE:  # paho's word for a connection that is simply gone
-            error = _words.closed(where)
+            error = _words.closed(where, begun=self._up.done())
         else:
             error = LinkError(f"the connection to {where} broke: {_codes.describe(code.value)}")
         self._line.post(self._line.end, error)

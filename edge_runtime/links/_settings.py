@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_runtime.errors import ConfigError
+from edge_runtime.links._token import Pkcs11, as_token
 
 _AWS_ALPN = "x-amzn-mqtt-ca"
 """The ALPN name of MQTT with a client certificate on port 443 (AWS IoT developer guide, "Device communication")."""
@@ -35,6 +36,8 @@ class Settings:
     """The device certificate, a PEM file."""
     key: str | Path = ""
     """The private key of the certificate, a PEM file."""
+    pkcs11: Pkcs11 | None = None
+    """Instead of `key`: the token that holds the private key, `{module:, token:, key:, pin_file:}`."""
     ca: str | Path = ""
     """Who must have signed the broker's certificate, a PEM file. Left out: those whom the system trusts."""
     username: str = ""
@@ -44,7 +47,8 @@ class Settings:
     session_expiry_s: int = 604_800
     """How long the broker keeps the session, and messages for it, while the link is away (MQTT 5)."""
     connect_timeout_s: float = 30.0
-    """One attempt, from the look-up of the name to the last SUBACK, may take this long."""
+    """One attempt, from the look-up of the name to the last SUBACK, may take this long; a connect that nobody answers
+    within 10 s is given up before."""
 
     def __post_init__(self) -> None:
         """Check everything. Raises: ConfigError naming the field."""
@@ -56,13 +60,25 @@ class Settings:
         _check_number("connect_timeout_s", self.connect_timeout_s, 0.1, 600)
         if self.password and not self.username:
             raise ConfigError("link: password is given without username")
-        if bool(self.certificate) != bool(self.key):
+        self.pkcs11 = as_token(self.pkcs11)
+        if self.pkcs11 is not None:
+            self._check_token()
+            self.pkcs11.check_module()
+        elif bool(self.certificate) != bool(self.key):
             has, lacks = ("certificate", "key") if self.certificate else ("key", "certificate")
             raise ConfigError(f"link: {has} is given without {lacks}", hint="the two belong together: give both")
         if self.tls is False and (self.certificate or self.ca):
             raise ConfigError("link: tls is false, but a certificate or a CA is given", hint="leave `tls` out")
         for name in ("certificate", "key", "ca"):
             _check_file(name, getattr(self, name))
+
+    def _check_token(self) -> None:
+        if self.key:
+            raise ConfigError("link: key and pkcs11 are given", hint="the key lies in a file or in a token: keep one")
+        if not self.certificate:
+            raise ConfigError(
+                "link: pkcs11 is given without certificate", hint="the certificate of the token's key is a PEM file"
+            )
 
     @property
     def use_tls(self) -> bool:

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 
+from edge_runtime.cloud.identity import Identity
 from edge_runtime.errors import LinkError
 from edge_runtime.links import _words
 from edge_runtime.links._settings import Settings
+
+_OUT_OF_DATE = (9, 10)
+"""X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED (OpenSSL, x509_vfy.h)."""
 
 
 class _Socket(ssl.SSLSocket):
@@ -24,16 +29,18 @@ class _Socket(ssl.SSLSocket):
             raise
 
 
-def make_context(settings: Settings) -> ssl.SSLContext:
+def make_context(settings: Settings, identity: Identity | None) -> ssl.SSLContext:
     """Return the context for a connection: TLS 1.2 or newer, the broker's name and CA always checked.
+
+    It shows the identity, if there is one whose key is no secret of a token.
 
     Raises: LinkError when a file is not what it should be.
     """
     try:
         context = ssl.create_default_context(cafile=str(settings.ca) if settings.ca else None)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if settings.certificate:
-            context.load_cert_chain(str(settings.certificate), str(settings.key))
+        if identity is not None:
+            identity.load_into(context)
     except (OSError, ValueError) as error:
         raise _words.bad_files(settings.where, _short(error)) from error
     context.sslsocket_class = _Socket
@@ -42,26 +49,29 @@ def make_context(settings: Settings) -> ssl.SSLContext:
     return context
 
 
-def probe(settings: Settings, timeout_s: float) -> LinkError | None:
+def probe(settings: Settings, identity: Identity | None, timeout_s: float) -> LinkError | None:
     """Shake hands once, say nothing, and hang up; return what is wrong with the broker's side of TLS, or None."""
     try:
         with (
             socket.create_connection((settings.endpoint, settings.use_port), timeout_s) as plain,
-            make_context(settings).wrap_socket(plain, server_hostname=settings.endpoint),
+            make_context(settings, identity).wrap_socket(plain, server_hostname=settings.endpoint),
         ):
             return None
-    except ssl.SSLCertVerificationError as error:
+    except ssl.SSLError as error:
         return explain(settings.where, error)
     except LinkError as error:
         return error
     except (OSError, ValueError):
-        return None  # the network, or our own certificate: the connection itself will tell
+        return None  # the network: the connection itself will tell
 
 
 def explain(where: str, error: Exception) -> LinkError:
     """Return the LinkError for a connection that could not be made."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        lost = _words.distrusted(where, error.verify_message)
+        if error.verify_code in _OUT_OF_DATE:
+            lost = _words.out_of_date(where, error.verify_message, time.strftime("%Y-%m-%d", time.gmtime()))
+        else:
+            lost = _words.distrusted(where, error.verify_message)
     elif isinstance(error, ssl.SSLError):
         lost = _words.tls_failed(where, _short(error))
     elif isinstance(error, socket.gaierror):

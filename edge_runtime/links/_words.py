@@ -30,17 +30,31 @@ def unresolved(where: str) -> LinkError:
     )
 
 
-def closed(where: str) -> LinkError:
-    """Return the error for a connection that the other side closed without giving a reason."""
+def closed(where: str, *, begun: bool = False) -> LinkError:
+    """Return the error for a connection that the other side closed without giving a reason.
+
+    `begun`: it stood. Then it may as well be the network.
+    """
     return LinkError(
         f"{where} closed the connection",
         hint="AWS IoT Core does so when the certificate is not active or no policy allows iot:Connect for this client",
+        answered=not begun,
+        hung_up=begun,
+    )
+
+
+def out_of_date(where: str, reason: str, today: str) -> LinkError:
+    """Return the error for a broker whose certificate does not hold on the day that the clock of this machine says."""
+    return LinkError(
+        f"the certificate of {where} is not trusted: {reason}, as the clock of this machine says {today}",
+        hint="if that is not today, set the clock: sudo timedatectl set-ntp true; else the broker needs a new one",
+        answered=True,
     )
 
 
 def distrusted(where: str, reason: str) -> LinkError:
     """Return the error for a broker whose certificate does not convince."""
-    return LinkError(f"the certificate of {where} is not trusted: {reason}", hint=CLOCK_HINT)
+    return LinkError(f"the certificate of {where} is not trusted: {reason}", hint=CLOCK_HINT, answered=True)
 
 
 def tls_failed(where: str, reason: str) -> LinkError:
@@ -48,12 +62,21 @@ def tls_failed(where: str, reason: str) -> LinkError:
     return LinkError(
         f"TLS with {where} failed: {reason}",
         hint="check that the port speaks TLS, and that the broker knows the CA of `certificate`",
+        answered=True,
     )
 
 
-def bad_files(where: str, reason: object) -> LinkError:
+def bad_files(where: str, reason: object, hint: str = "") -> LinkError:
     """Return the error for certificate, key or CA files that are not what they should be."""
     return LinkError(
         f"the TLS files for {where} cannot be used: {reason}",
-        hint="`certificate`, `key` and `ca` must be PEM files, and the key that of the certificate",
+        hint=hint or "`certificate`, `key` and `ca` must be PEM files, and the key that of the certificate",
+    )
+
+
+def bad_token(where: str, reason: object) -> LinkError:
+    """Return the error for a token whose key cannot be used."""
+    return LinkError(
+        f"the key in the token cannot be used for {where}: {reason}",
+        hint="check module, token, key and PIN under `pkcs11`; the user who runs this needs access to the token",
     )

@@ -6,6 +6,10 @@
       certificate: certs/device.pem.crt
       key: certs/private.pem.key
 
+The private key may lie in a token instead (PKCS#11), which it never leaves:
+
+      pkcs11: {module: /usr/lib/softhsm/libsofthsm2.so, token: garden, key: device, pin_file: certs/pin}
+
 Do not fork a process that has connected: awscrt does not survive it.
 """
 
@@ -14,19 +18,23 @@ from __future__ import annotations
 import asyncio
 import importlib
 from dataclasses import dataclass
+from functools import partial
 
-from edge_runtime.links._line import Line
-from edge_runtime.links._link import Connection, MqttLink
+from edge_runtime.cloud.identity import Identity
+from edge_runtime.links._line import Line, in_thread
+from edge_runtime.links._link import Connection
+from edge_runtime.links._mqtt_link import MqttLink
 
 
 @dataclass(kw_only=True, eq=False)
 class AwscrtLink(MqttLink):
     """A connection by awscrt. Without a certificate, a CA or a TLS port it is plain TCP, for a broker of one's own."""
 
-    async def _make(self, line: Line) -> Connection:
+    async def _build(self, line: Line, identity: Identity | None) -> Connection:
         # awscrt costs 100 ms and 10 MB: only those who connect pay, and nobody waits for it meanwhile.
         crt = await asyncio.to_thread(importlib.import_module, "edge_runtime.links._crt")
-        connection: Connection = crt.Connection(self, line)
+        tls = await in_thread("awscrt.tls", partial(crt.tls_context, self, identity))
+        connection: Connection = crt.Connection(self, line, identity, tls)
         return connection
 
 

@@ -20,8 +20,9 @@ with the action Republish to that topic.
 `accessControl` of the component must allow aws.greengrass#PublishToIoTCore on what goes up, and
 aws.greengrass#SubscribeToIoTCore on what comes down and on what is echoed or the confirm topic; the policy of the
 device must allow iot:Publish, iot:Subscribe and iot:Receive on the same. With `pack`, keep what is packed within these
-limits: a publish that is too large is refused with all that is in it. User properties do not pass through the IPC,
-and what comes down is acknowledged by the nucleus before it is stored here.
+limits: a publish that is too large is refused with all that is in it. User properties pass through the
+classic nucleus (2.10 or newer) and not through the lite one; with `pack` the ids are in the payload. What comes down is
+acknowledged by the nucleus before it is stored here.
 
 Where this user may read the device's certificate and key, `awscrt` or `paho` with a `client_id` other than the
 thing's name do better: their acknowledgements are the broker's own, and the limits are those of AWS IoT Core.
@@ -46,13 +47,14 @@ from edge_runtime.pure.topics import check_filter, check_topic
 SOCKET = "AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT"
 TOKEN = "SVCUID"  # noqa: S105 - the name of a variable
 _LIMITS = {
-    "lite": Limits(frame=10_000, payload=7_000, echo=4_900, publishes=10, volume=15_000),
+    "lite": Limits(frame=10_000, payload=7_000, echo=4_900, publishes=10, volume=15_000, properties=False),
     "classic": Limits(
         frame=1024 * 1024,
         payload=quotas.PAYLOAD_BYTES,
         echo=quotas.PAYLOAD_BYTES + quotas.TOPIC_BYTES,
         publishes=50,
         volume=1024 * 1024,
+        properties=True,
     ),
 }
 
@@ -103,32 +105,43 @@ class GreengrassLink(OneAtATime):
             raise ConfigError(f"link: {'echo' if self.echo else 'confirm_topic'}: {error}") from error
         self._prepare("greengrass", "the nucleus", self.connect_timeout_s)
 
+    def most_bytes(self, topic: str) -> int:
+        """Return the most bytes of payload that the nucleus takes, and that can come back where an echo confirms."""
+        limits = _LIMITS[self.nucleus]
+        return limits.payload if self.confirm_topic else min(limits.payload, limits.echo - len(topic.encode()))
+
     async def _make(self, line: Line) -> Connection:
         ways = Ways(self.echo, self.confirm_topic, self.confirm_timeout_s, self.retry_s)
         return GreengrassConnection(line, _LIMITS[self.nucleus], ways, self._dial, "the nucleus")
 
     async def _dial(self) -> Ipc:
-        """Connect as the environment says now: a nucleus that has restarted wants another token."""
-        path = self.socket or os.environ.get(SOCKET, "")
-        if not path:
-            raise LinkError(
-                f"this is no Greengrass component: {SOCKET} is not in the environment",
-                hint="deploy the host as a component, or take the driver awscrt or paho",
-            )
-        most = _LIMITS[self.nucleus].frame
-        token = os.environ.get(TOKEN, "")
-        if token:
-            try:
-                return await dial(path, {"authToken": token}, most_frame=most)
-            except LinkError:
-                if not self.component:
-                    raise
-        if not self.component:
-            raise LinkError(
-                f"this is no Greengrass component: {TOKEN} is not in the environment",
-                hint="deploy the host as a component; a lite nucleus also knows one that it runs by `component`",
-            )
-        return await dial(path, {"componentName": self.component}, most_frame=most)
+        return await dial_nucleus(self.socket, self.component, most_frame=_LIMITS[self.nucleus].frame)
+
+
+async def dial_nucleus(socket: str | Path = "", component: str = "", *, most_frame: int = _LIMITS["lite"].frame) -> Ipc:
+    """Connect as the environment says now: a nucleus that has restarted wants another token.
+
+    Raises: LinkError, UnknownComponentError when the token is void and no `component` is named.
+    """
+    path = socket or os.environ.get(SOCKET, "")
+    if not path:
+        raise LinkError(
+            f"this is no Greengrass component: {SOCKET} is not in the environment",
+            hint="deploy the host as a component, or take the driver awscrt or paho",
+        )
+    token = os.environ.get(TOKEN, "")
+    if token:
+        try:
+            return await dial(path, {"authToken": token}, most_frame=most_frame)
+        except LinkError:
+            if not component:
+                raise
+    if not component:
+        raise LinkError(
+            f"this is no Greengrass component: {TOKEN} is not in the environment",
+            hint="deploy the host as a component; a lite nucleus also knows one that it runs by `component`",
+        )
+    return await dial(path, {"componentName": component}, most_frame=most_frame)
 
 
 LINK = GreengrassLink

@@ -116,7 +116,7 @@ class MemoryBroker:
 
     def _attach(self, client_id: str, line: Line) -> bool:
         if self._offline is not None:
-            raise LinkError(str(self._offline), hint=self._offline.hint)
+            raise LinkError(str(self._offline), hint=self._offline.hint, answered=self._offline.answered)
         resumed = client_id in self._sessions
         session = self._sessions.setdefault(client_id, _Session())
         if session.line is not None:

@@ -1,8 +1,8 @@
 """Loaders: an app file of any kind becomes an App.
 
-A loader is one module here with `accepts(path) -> bool` and `load(path) -> App`, which raises ConfigError for all that
-is wrong. Its checks need libraries that a running host should not carry (pydantic and PyYAML take 16 MB and a second
-on a small board), so another process does the loading, and what it found is kept in the state folder.
+A loader is one module here with `accepts(path) -> bool` and `load(path, overlay) -> App`, which raises ConfigError for
+all that is wrong. Its checks need libraries that a running host should not carry (pydantic and PyYAML take 16 MB and a
+second on a small board), so another process does the loading, and what it found is kept in the state folder.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from edge_runtime.app import App
 from edge_runtime.errors import ConfigError
 from edge_runtime.loaders._codec import from_json, to_json
 
-__all__ = ["CACHE", "from_json", "load_app", "read_app", "to_json"]
+__all__ = ["CACHE", "OVERLAY", "from_json", "load_app", "overlay_in", "read_app", "to_json"]
 
 CACHE = "app.json"
 """The file in the state folder that holds the app of the last load."""
+OVERLAY = "configuration.json"
+"""The file in the state folder that is laid over the app file: the configuration of the Greengrass component."""
 _PATIENCE_S = 180.0
 
 _log = logging.getLogger(__name__)
@@ -33,8 +35,8 @@ _log = logging.getLogger(__name__)
 def load_app(path: Path, state: Path) -> App:
     """Return the app that the file at `path` declares, from the cache in the folder `state` when the file is the same.
 
-    What the checks looked at beside the file, such as the folders of code, may have gone since: whoever uses them
-    checks again.
+    What `OVERLAY` in that folder holds is merged into the file. What the checks looked at beside the file, such as the
+    folders of code, may have gone since: whoever uses them checks again.
 
     Raises: ConfigError with everything that is wrong with the file, one line of text for each.
     """
@@ -44,26 +46,34 @@ def load_app(path: Path, state: Path) -> App:
         raise ConfigError(
             f"the app file {path} cannot be read: {error.strerror}", hint="make a new one with edge init, or name yours"
         ) from error
-    key = _key(path, text)
+    overlay = overlay_in(state)
+    key = _key(path, text, overlay.read_bytes() if overlay is not None else b"")
     app = _cached(state / CACHE, key)
     if app is None:
-        data = _load_in_child(path)
+        data = _load_in_child(path, overlay)
         app = from_json(data)
         _keep(state / CACHE, key, app, data)
     return app
 
 
-def read_app(path: Path) -> App:
-    """Return the app that the file at `path` declares. Looks into no cache and writes none.
+def read_app(path: Path, overlay: Path | None = None) -> App:
+    """Return the app that the file at `path` declares, with the overlay in another. Looks into no cache, writes none.
 
     Raises: as `load_app`.
     """
-    return from_json(_load_in_child(path))
+    return from_json(_load_in_child(path, overlay))
 
 
-def _key(path: Path, text: bytes) -> str:
-    """Name what the app depends on: the file, where it is, and who reads it."""
+def overlay_in(state: Path) -> Path | None:
+    """Return the file in a state folder that is laid over the app file, None when there is none."""
+    overlay = state / OVERLAY
+    return overlay if overlay.is_file() else None
+
+
+def _key(path: Path, text: bytes, overlay: bytes) -> str:
+    """Name what the app depends on: the file, what is laid over it, where it is, and who reads it."""
     digest = hashlib.sha256(text)
+    digest.update(hashlib.sha256(overlay).digest())
     for part in (str(path.absolute()), __version__, sys.version):
         digest.update(b"\0" + os.fsencode(part))
     return digest.hexdigest()
@@ -113,11 +123,11 @@ def _keep(cache: Path, key: str, app: App, data: object) -> None:
             new.unlink()
 
 
-def _load_in_child(path: Path) -> Any:  # noqa: ANN401 - JSON
+def _load_in_child(path: Path, overlay: Path | None = None) -> Any:  # noqa: ANN401 - JSON
     import subprocess  # noqa: PLC0415 - only needed when the file has changed
 
     # -P: the folder it runs in is no place to import from.
-    command = [sys.executable, "-P", "-m", "edge_runtime.loaders", str(path)]
+    command = [sys.executable, "-P", "-m", "edge_runtime.loaders", str(path), *([str(overlay)] if overlay else [])]
     try:
         ran = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, env=_environment(), timeout=_PATIENCE_S, check=False

@@ -1,4 +1,4 @@
-"""`python -m edge_runtime.loaders FILE` prints the app of a file as JSON, or what is wrong with it."""
+"""`python -m edge_runtime.loaders FILE [OVERLAY]` prints the app of a file as JSON, or what is wrong with it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from edge_runtime import plugin
 from edge_runtime.app import App
 from edge_runtime.errors import ConfigError, EdgeError
 from edge_runtime.loaders import to_json
+from edge_runtime.loaders._overlay import NOTHING, read_overlay
 
 
-def load(path: Path) -> App:
-    """Return the app of a file, read by the first loader that accepts its name.
+def load(path: Path, overlay: Path | None = None) -> App:
+    """Return the app of a file, read by the first loader that accepts its name; `overlay` holds what is laid over it.
 
     Raises: ConfigError.
     """
@@ -22,7 +23,7 @@ def load(path: Path) -> App:
     for name in known:
         loader = plugin.load("loaders", name)
         if loader.accepts(path):
-            app = loader.load(path)
+            app = loader.load(path, read_overlay(overlay) if overlay is not None else NOTHING)
             if isinstance(app, App):
                 return app
     raise ConfigError(f"no loader reads {path.name}", hint=f"loaders: {', '.join(known)}; the usual file is edge.yaml")
@@ -34,7 +35,7 @@ def main() -> None:
     sys.stdout = sys.stderr  # whatever a library prints is no part of the answer
     answer: dict[str, object]
     try:
-        answer = {"app": to_json(load(Path(sys.argv[1])))}
+        answer = {"app": to_json(load(*map(Path, sys.argv[1:3])))}
     except EdgeError as error:
         answer = {"error": {"message": str(error), "hint": error.hint}}
     with output:

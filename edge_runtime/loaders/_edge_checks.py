@@ -41,13 +41,18 @@ def schedule(wanted: Schedule, others: Sequence[str], where: Where, document: Do
         cron.parse(wanted.expression)
     except EdgeError as error:
         document.add((*where, "schedule"), words(error))
-    if wanted.timezone != "UTC":
-        try:
-            cron.parse("rate(1 day)", wanted.timezone)
-        except EdgeError as error:
-            document.add((*where, "timezone"), words(error))
+    timezone(wanted.timezone, (*where, "timezone"), document)
     if wanted.name in others:
         document.add(where, f"two schedules would have the name {wanted.name!r}; rename one of their functions")
+
+
+def timezone(name: str, where: Where, document: Document) -> None:
+    """Note a time zone that there is not."""
+    if name != "UTC":
+        try:
+            cron.parse("rate(1 day)", name)
+        except EdgeError as error:
+            document.add(where, words(error))
 
 
 def plain_switches(options: Mapping[str, object], where: Where, document: Document) -> None:

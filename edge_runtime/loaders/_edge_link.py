@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edge_runtime import plugin
-from edge_runtime.app import App
+from edge_runtime.app import App, Budget, RoleAlias
 from edge_runtime.errors import NotFoundError
-from edge_runtime.loaders._edge_checks import destinations, plain_switches, tried
+from edge_runtime.loaders._edge_checks import destinations, plain_switches, timezone, tried
 from edge_runtime.loaders._edge_schema import Broker, Link
 from edge_runtime.loaders._validate import choices, unknown_key, value_of
 from edge_runtime.loaders._yaml import Document, Where
@@ -38,6 +38,7 @@ def options(part: Link, thing: str, base: Path, document: Document) -> dict[str,
         return given  # its library is not on this machine: the host says so when it starts
     known = {f.name: f for f in dataclasses.fields(module.LINK) if f.init}
     hints = typing.get_type_hints(module.LINK)
+    _token(given, hints, base, document)
     for key, value in given.items():
         here = (*where, key)
         if key not in known:
@@ -54,6 +55,31 @@ def options(part: Link, thing: str, base: Path, document: Document) -> dict[str,
         if needed and name not in given:
             document.add((*where, name), f"this key is missing; the link {part.driver} needs it")
     return given
+
+
+def _token(given: dict[str, object], hints: Mapping[str, object], base: Path, document: Document) -> None:
+    """Put right what is written under `pkcs11`, or take it away. Nothing that is said of it may show a PIN."""
+    written = given.get("pkcs11")
+    if "pkcs11" not in hints or not isinstance(written, Mapping):
+        return
+    where: Where = ("link", "pkcs11")
+    kind = next(one for one in typing.get_args(hints["pkcs11"]) if dataclasses.is_dataclass(one))
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    unknown = written.keys() - fields.keys()
+    missing = {n for n, field in fields.items() if field.default is dataclasses.MISSING} - written.keys()
+    for key in sorted(unknown):
+        document.add((*where, key), unknown_key(key, fields))
+    for key in sorted(missing):
+        document.add((*where, key), "this key is missing")
+    if unknown or missing:
+        del given["pkcs11"]
+        return
+    # A label or a PIN may be made of digits.
+    token = {key: document.text((*where, key), value) for key, value in written.items()}
+    for key in {"module", "pin_file"} & token.keys():
+        if key == "pin_file" or "/" in token[key]:  # else a name for the system's loader
+            token[key] = _path(token[key], base, (*where, key), document)
+    given["pkcs11"] = token
 
 
 def broker_options(part: Broker, base: Path, where: Where, document: Document) -> dict[str, object]:
@@ -74,10 +100,37 @@ def _path(value: str, base: Path, where: Where, document: Document) -> str:
     return str(base / value)
 
 
-def pack(part: Link, document: Document) -> None:
-    """Note parcels that the nucleus of Greengrass would refuse whole: it takes a few thousand bytes at a time."""
-    if part.driver == "greengrass" and part.pack > 1:
-        document.add(("link", "pack"), f"{part.pack}: with driver greengrass each message goes by itself; take it away")
+def budget(part: Link, document: Document) -> Budget | None:
+    """Return the data budget; note a time zone that there is not."""
+    wanted = part.budget
+    if wanted is None:
+        return None
+    timezone(wanted.timezone, ("link", "budget", "timezone"), document)
+    return Budget(
+        limit_bytes=wanted.bytes,
+        per=wanted.per,
+        urgent=wanted.urgent,
+        night=typing.cast("tuple[int, int] | None", wanted.night),  # its validator has read it
+        later=wanted.later or Budget(0).later,
+        timezone=wanted.timezone,
+        month_begins=wanted.month_begins,
+    )
+
+
+def role(part: Link, options: Mapping[str, object], document: Document) -> RoleAlias | None:
+    """Return the role whose credentials functions get; note when nothing proves to AWS that this device may have it."""
+    if part.credentials is None:
+        return None
+    where: Where = ("link", "credentials")
+    if part.credentials.greengrass:
+        if part.driver != "greengrass":
+            document.add(where, "'greengrass' goes with driver greengrass; write endpoint and role_alias")
+        return RoleAlias()
+    if not options.get("certificate"):
+        document.add(where, "they are asked for with the device's certificate: give the link a certificate and a key")
+    if options.get("pkcs11"):
+        document.add(where, "they are asked for with a key from a file; one in a token cannot be used for it")
+    return RoleAlias(part.credentials.endpoint, part.credentials.role_alias, part.credentials.port)
 
 
 def is_aws(driver: str, options: Mapping[str, object]) -> bool:

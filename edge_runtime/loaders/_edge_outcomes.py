@@ -58,7 +58,8 @@ def permissions(part: schema.Allow | None, where: Where, document: Document, *, 
             lists[key] = tuple(written)
         else:
             lists[key] = tuple(filter_(text, (*where, key, index)) for index, text in enumerate(written))
-    return Permissions(**lists)
+    credentials = not strict if part.credentials is None else part.credentials
+    return Permissions(**lists, credentials=credentials)
 
 
 def fits_together(function: Function, where: Where, document: Document) -> None:

@@ -93,7 +93,7 @@ class Queue(Part):
     """The bounds of one queue."""
 
     limit: Size = 0
-    when_full: Literal["drop_oldest", "reject_new", "keep_latest"] | None = None
+    when_full: Literal["drop_oldest", "reject_new", "keep_latest", "downsample"] | None = None
     ttl: Duration | None = None
 
 
@@ -101,6 +101,18 @@ class Store(Queue):
     """The section `queue`: the bounds of the whole store, and the defaults of every queue."""
 
     keep_free: Annotated[float, BeforeValidator(_share), Field(ge=0, lt=1)] = 0.05
+
+
+class Place(Part):
+    """Where a device stands in a shadow. A text is a key of the classic one."""
+
+    name: Word = "classic"
+    key: Word
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _text(cls, data: object) -> object:
+        return {"key": data} if isinstance(data, str) else data
 
 
 class Device(Part):
@@ -114,6 +126,7 @@ class Device(Part):
     deadband: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     heartbeat: Duration = 0.0
     debounce: Annotated[Duration, Field(le=60)] | None = None
+    shadow: Place | None = None
 
 
 class Event(Part):
@@ -183,6 +196,7 @@ class Allow(Part):
     subscribe: list[Word] | None = None
     invoke: list[Word] | None = None
     devices: list[Word] | None = None
+    credentials: Switch | None = None
 
 
 class Function(Part):
@@ -226,6 +240,105 @@ class Up(Part):
         return {"topic": data} if isinstance(data, str) else data
 
 
+def _host(text: str) -> str:
+    if text and not re.fullmatch(r"([A-Za-z0-9-]+\.)*[A-Za-z0-9-]+", text):
+        raise ValueError(f"{text!r} is no host name; write it alone, without https:// and without a port")
+    return text
+
+
+def _alias(text: str) -> str:
+    """AWS IoT API reference, CreateRoleAlias, `roleAlias`."""
+    if text and not re.fullmatch(r"[A-Za-z0-9=,@_-]{1,128}", text):
+        raise ValueError(f"{text!r} is no name of a role alias; allowed: 1 to 128 letters, digits, = , @ - and _")
+    return text
+
+
+class Credentials(Part):
+    """The role whose credentials functions get. The text `greengrass` is that of the core, from its nucleus."""
+
+    endpoint: Annotated[str, AfterValidator(_host)] = ""
+    role_alias: Annotated[str, AfterValidator(_alias)] = ""
+    port: Annotated[int, Field(ge=1, le=65_535)] = 443
+    greengrass: Switch = False
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _text(cls, data: object) -> object:
+        return {"greengrass": True} if data == "greengrass" else data
+
+    @pydantic.model_validator(mode="after")
+    def _whole(self) -> Credentials:
+        if not self.greengrass and not (self.endpoint and self.role_alias):
+            raise ValueError("endpoint and role_alias are both needed, or the word greengrass in their place")
+        return self
+
+
+class Shadows(Part):
+    """Which shadows have a twin in the cloud, and who wins a conflict."""
+
+    sync: Literal["all"] | Annotated[list[Word], Field(min_length=1)]
+    conflict: Literal["section", "latest_timestamp"] = "section"
+
+
+class Jobs(Part):
+    """What AWS IoT jobs may do. A key is a file with an Ed25519 public key, or its 32 bytes in base64."""
+
+    run: list[Word] = Field(default_factory=list)
+    restart: Switch = False
+    keys: list[Word] = Field(default_factory=list)
+
+
+class Pack(Part):
+    """How messages are packed. A number is how many."""
+
+    messages: Annotated[int, Field(ge=1, le=10_000)] = 1
+    gzip: Switch = False
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _number(cls, data: object) -> object:
+        return data if isinstance(data, dict) else {"messages": data}
+
+    @pydantic.model_validator(mode="after")
+    def _worth_it(self) -> Pack:
+        if self.gzip and self.messages == 1:
+            raise ValueError("gzip compresses what is packed; write messages: 50, too")
+        return self
+
+
+def _night(text: str) -> tuple[int, int]:
+    """Read `22:00-06:00` as minutes of the day."""
+    found = re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9]) *- *([01][0-9]|2[0-3]):([0-5][0-9])", text, re.ASCII)
+    if not found:
+        raise ValueError(f"{text!r} is no part of a day; write from and to, as in 22:00-06:00")
+    a, b, c, d = (int(part) for part in found.groups())
+    if (a, b) == (c, d):
+        raise ValueError(f"{text!r} is all day or never; write from and to, as in 22:00-06:00")
+    return a * 60 + b, c * 60 + d
+
+
+class Budget(Part):
+    """How much may go through a metered link."""
+
+    bytes: Annotated[Size, Field(ge=1)]
+    per: Literal["day", "month"] = "month"
+    urgent: Priority = 0
+    night: Annotated[str, AfterValidator(_night)] | None = None
+    later: Annotated[int, Field(ge=1, le=9)] | None = None
+    timezone: Word = "UTC"
+    month_begins: Annotated[int, Field(ge=1, le=28)] = 1
+
+    @pydantic.model_validator(mode="after")
+    def _agrees(self) -> Budget:
+        if self.later is not None and self.night is None:
+            raise ValueError("'later' waits for the night, and there is none; write night: 22:00-06:00, too")
+        if self.later is not None and self.later <= self.urgent:
+            raise ValueError(f"priority {self.later} cannot both go always (urgent: {self.urgent}) and wait (later)")
+        if "month_begins" in self.model_fields_set and self.per != "month":
+            raise ValueError("'month_begins' belongs to per: month")
+        return self
+
+
 class Link(Part):
     """The link; `up` holds an `Up` each. Every other key is a setting of its driver."""
 
@@ -237,8 +350,13 @@ class Link(Part):
     window: Annotated[int, Field(ge=1, le=65_535)] | None = None
     publishes_per_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     bytes_per_s: Annotated[float, BeforeValidator(units.size)] | None = None
-    pack: Annotated[int, Field(ge=1, le=10_000)] = 1
+    pack: Pack = Field(default_factory=Pack)
+    live_share: Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)] = 0.0
+    budget: Budget | None = None
     aws_quotas: Switch | None = None
+    credentials: Credentials | None = None
+    jobs: Jobs | None = None
+    shadows: Shadows | None = None
     queue: Queue = Field(default_factory=Queue)
 
 

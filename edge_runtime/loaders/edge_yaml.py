@@ -47,6 +47,39 @@ A function may have more keys:
         allow: {publish: ["dt/#"], subscribe: [], invoke: [alarm], devices: [pump]}
         greengrass: ./lambda.json                   # a Greengrass Lambda's parameters; the keys here win over them
 
+A device may have a place in a shadow: an output does what is desired there, and what a device does is reported there.
+The shadows that the link names have a twin in the cloud.
+
+        pump: {driver: OutputDevice, pin: 27, shadow: pump}             # desired.pump, reported.pump: the classic one
+        fan:  {driver: PWMLED, pin: 22, shadow: {name: station, key: fan.speed}}
+    link:
+        shadows: {sync: [classic, station], conflict: section}          # or sync: all; or conflict: latest_timestamp
+
+AWS IoT jobs may do what the link allows them: run these functions (`edge.invoke`), restart the host (`edge.restart`),
+and install bundles that one of these Ed25519 keys has signed (`edge.deploy`).
+
+    link:
+        jobs: {run: [irrigate], restart: yes, keys: [keys/release.pem]}     # `openssl pkey -pubout`, or base64
+
+For a long time without a connection: what shares a publish, how much of the link new messages get while a backlog
+drains, what a metered link may cost, and old readings that become one message per interval when the queue is full.
+
+    link:
+        pack: {messages: 50, gzip: yes}             # or pack: 50
+        live_share: 30%                             # 0: strict order
+        budget: {bytes: 20MB, per: day, urgent: 2, night: "22:00-06:00", later: 7, timezone: Europe/Berlin}
+        queue: {limit: 2GB, when_full: downsample}  # for this link alone; `queue` at the top is for all
+
+`per` may be `month`, with `month_begins: 15`. Priorities up to `urgent` always go, those from `later` on at night only.
+
+The private key of the link may lie in a token, and functions may get the AWS credentials of a role:
+
+    link:
+        pkcs11: {module: /usr/lib/softhsm/libsofthsm2.so, token: garden, key: device, pin_file: certs/pin}  # no `key`
+        credentials: {endpoint: ID.credentials.iot.REGION.amazonaws.com, role_alias: NAME}  # or: greengrass
+
+In a strict app a function gets them with `allow: {credentials: yes}` only.
+
 What a list of `allow` leaves out is denied, and a list that is missing denies nothing. With `strict: true` at the top
 it denies everything. Whoever emits on `function/<name>/invoke` invokes that function.
 """
@@ -79,10 +112,13 @@ from edge_runtime.errors import ConfigError
 from edge_runtime.loaders import _edge_checks as checks
 from edge_runtime.loaders import _edge_devices as device_checks
 from edge_runtime.loaders import _edge_functions as function_checks
+from edge_runtime.loaders import _edge_jobs as job_checks
 from edge_runtime.loaders import _edge_link as link_checks
 from edge_runtime.loaders import _edge_outcomes as outcomes
 from edge_runtime.loaders import _edge_schema as schema
+from edge_runtime.loaders import _edge_shadows as shadow_checks
 from edge_runtime.loaders import _greengrass as greengrass
+from edge_runtime.loaders._overlay import NOTHING, lay_over
 from edge_runtime.loaders._validate import check
 from edge_runtime.loaders._yaml import Document, Where, read, shown
 
@@ -94,8 +130,8 @@ def accepts(path: Path) -> bool:
     return path.suffix in {".yaml", ".yml"}
 
 
-def load(path: Path) -> App:
-    """Return the app that the file declares, checked and with all defaults filled in.
+def load(path: Path, overlay: Mapping[str, Any] = NOTHING) -> App:
+    """Return the app that the file declares, checked and with all defaults filled in; `overlay` is merged into it.
 
     Raises: ConfigError with all mistakes in the order of the file, each as `file:line: key.path: what is wrong`.
     """
@@ -104,6 +140,7 @@ def load(path: Path) -> App:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}", hint="make a new one: edge init") from error
     document = read(text, path.name)
+    lay_over(document, overlay)
     app = build(document, path.absolute().parent)
     document.check()
     return app
@@ -161,6 +198,7 @@ class _Builder:
             notes=tuple(self._notes),
         )
         outcomes.loops(app, self._document)
+        shadow_checks.places(app.devices, self._document)
         link_checks.quotas_hold(app, self._document)
         return app
 
@@ -212,6 +250,7 @@ class _Builder:
             deadband=part.deadband,
             heartbeat_s=part.heartbeat,
             debounce_s=default.debounce_s if part.debounce is None else part.debounce,
+            shadow=shadow_checks.place(part.shadow, where, self._document),
         )
         written = self._data["devices"][name]
         before = len(self._document.problems)
@@ -342,7 +381,6 @@ class _Builder:
         self._limits("uplink", part.queue)
         options = link_checks.options(part, self._thing, self._base, self._document)
         aws = part.aws_quotas if part.aws_quotas is not None else link_checks.is_aws(part.driver, options)
-        link_checks.pack(part, self._document)
         default = Uplink()
         down = [self._filter(text, ("link", "down", index)) for index, text in enumerate(part.down)]
         uplink = Uplink(
@@ -354,10 +392,17 @@ class _Builder:
             window=part.window or default.window,
             publishes_per_s=_given(part.publishes_per_s, default.publishes_per_s if aws else 0.0),
             bytes_per_s=_given(part.bytes_per_s, default.bytes_per_s if aws else 0.0),
-            pack=part.pack,
+            pack=part.pack.messages,
+            gzip=part.pack.gzip,
+            live_share=part.live_share,
+            budget=link_checks.budget(part, self._document),
             aws_quotas=aws,
         )
-        return LinkSpec(part.driver, options, uplink)
+        role = link_checks.role(part, options, self._document)
+        shadows = shadow_checks.synced(part, uplink.down, self._thing, self._document)
+        jobs, files = job_checks.jobs(part, self._names("functions"), self._base, self._document)
+        self._files += files
+        return LinkSpec(part.driver, options, uplink, role, shadows, jobs)
 
     def _broker(self, name: str, part: schema.Broker) -> Broker:
         where: Where = ("brokers", name)

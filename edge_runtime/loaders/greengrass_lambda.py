@@ -21,11 +21,14 @@ from __future__ import annotations
 
 import platform
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from edge_runtime.app import App
 from edge_runtime.loaders._greengrass import parameters
+from edge_runtime.loaders._overlay import NOTHING, lay_over
 from edge_runtime.loaders._yaml import Document
 from edge_runtime.loaders.edge_yaml import build
 
@@ -35,8 +38,8 @@ def accepts(path: Path) -> bool:
     return path.suffix == ".json"
 
 
-def load(path: Path) -> App:
-    """Return the app of the one function that the file describes.
+def load(path: Path, overlay: Mapping[str, Any] = NOTHING) -> App:
+    """Return the app of the one function that the file describes; `overlay` is merged into it as into an `edge.yaml`.
 
     Raises: ConfigError with all that is wrong, each as `file:line: key.path: what is wrong`.
     """
@@ -44,6 +47,7 @@ def load(path: Path) -> App:
     found = parameters(path, base)
     thing = re.sub(r"[^a-zA-Z0-9:_-]+", "-", platform.node())[:128] or "thing"
     document = Document(path.name, {"thing": thing, "functions": {found.name: found.keys}})
+    lay_over(document, overlay)
     app = build(document, base)
     document.check()
     away = [f"eventSources: {one!r} is to come from the cloud, and there is no link" for one in found.down]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 Tree = Mapping[str, object]
@@ -108,6 +108,38 @@ def patch_between(old: Tree, new: Tree) -> dict[str, object]:
     return patch
 
 
+def overlay(tree: Tree, other: Tree) -> dict[str, object]:
+    """Return two patches in one; where both set the same, `other` counts. Null stays.
+
+    It does what both do, one after the other, unless `other` sets something below what `tree` removes.
+    """
+    both = dict(tree)
+    for key, item in other.items():
+        old = both.get(key)
+        both[key] = overlay(old, item) if isinstance(old, Mapping) and isinstance(item, Mapping) else item
+    return both
+
+
+def agreeing(patch: Tree, tree: Tree) -> dict[str, object]:
+    """Return what of a patch is so in `tree` already."""
+    found: dict[str, object] = {}
+    for key, item in patch.items():
+        known = tree.get(key)
+        if isinstance(item, Mapping) and isinstance(known, Mapping):
+            if inner := agreeing(item, known):
+                found[key] = inner
+        elif item is not None and key in tree and same(item, known):
+            found[key] = item
+    return found
+
+
+def at(value: object, path: Sequence[str]) -> object:
+    """Return what lies at a path in a tree. Null, which no state holds, stands for nothing."""
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
 def difference(desired: Tree, reported: Tree) -> dict[str, object]:
     """Return what of `desired` is missing or other in `reported`, in its place. What only `reported` has is ignored."""
     delta: dict[str, object] = {}
@@ -155,3 +187,11 @@ def newest(metadata: object) -> int:
     if isinstance(metadata, list):
         return max(map(newest, metadata), default=0)
     return metadata if isinstance(metadata, int) else 0
+
+
+def oldest(metadata: object) -> int | None:
+    """Return the first timestamp in a tree of metadata, None without one."""
+    if isinstance(metadata, Mapping | list):
+        inner = metadata.values() if isinstance(metadata, Mapping) else metadata
+        return min((found for item in inner if (found := oldest(item)) is not None), default=None)
+    return metadata if isinstance(metadata, int) else None

@@ -10,7 +10,7 @@ with shadows".
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from edge_runtime.pure import _shadow_tree as trees
@@ -27,6 +27,8 @@ from edge_runtime.pure._shadow_tree import EMPTY, Tree
 
 DESIRED = "desired"
 REPORTED = "reported"
+RESERVED = "AWSManagedGreengrassV2Deployment"
+"""The shadow by which Greengrass deploys; nobody else may touch it."""
 STATE_BYTES = 8 << 10
 """Of `desired` and `reported` together as compact JSON; metadata does not count."""
 MOST_STATE_BYTES = 30 << 10
@@ -52,9 +54,11 @@ class Document:
     deleted_s: int | None = None
     """When it was deleted, seconds since the epoch; None while it is there."""
     cloud_version: int = 0
-    """The version of its twin in the cloud when both were last the same; 0 for never."""
+    """The last version of its twin in the cloud that is known here; 0 for none."""
     base: Tree | None = None
-    """The state when both were last the same; None for never."""
+    """The state of its twin as `cloud_version`, from which on this one may have changed; None for none."""
+    sent: Tree | None = None
+    """The patch of `base` that was last sent to the cloud and of which it is not known whether it arrived."""
 
     @property
     def is_live(self) -> bool:
@@ -83,6 +87,8 @@ class Accepted:
     """For topic `.../update/documents`; None unless it was an update."""
     levels: int = 0
     """How deep the state that was sent is nested; warn above SAFE_LEVELS."""
+    patch: Tree = field(default_factory=dict)
+    """The `state` of an update."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +123,12 @@ def update(
         _check_size(after.state, most_bytes)
     except RefusalError as refusal:
         return reject(refusal.code, str(refusal), now, token)
-    echo = {"state": asked.state, "metadata": trees.stamp(asked.state, now), "version": after.version}
-    return Accepted(
-        after,
-        _message(echo, now, token),
-        _delta_message(after, now, token),
-        _message({"previous": _shown(document), "current": _shown(after)}, now, token),
-        asked.levels,
-    )
+    return _accept(document, after, asked.state, now, token=token, levels=asked.levels)
+
+
+def follow(document: Document | None, patch: Tree, now: int) -> Accepted:
+    """Return the shadow as a patch changes it that the cloud has granted: none of our bounds holds for it."""
+    return _accept(document, _apply(document, patch, None, now), patch, now)
 
 
 def get(document: Document | None, request: bytes, now: int, *, name: str = "") -> Accepted | Rejected:
@@ -174,8 +178,9 @@ def from_text(text: str) -> Document:
             "deleted_s": int() | None as deleted_s,
             "cloud_version": int(cloud_version),
             "base": dict() | None as base,
-        }:
-            return Document(state, metadata, version, deleted_s, cloud_version, base)
+            **rest,
+        } if isinstance(sent := rest.get("sent"), dict | None):
+            return Document(state, metadata, version, deleted_s, cloud_version, base, sent)
     raise ValueError("this is no stored shadow")
 
 
@@ -190,6 +195,20 @@ def _apply(document: Document | None, patch: Tree, version: int | None, now: int
     state = trees.merge(before.state, patch)
     metadata = cast("Tree", trees.restamp(state, patch, before.metadata, now))
     return replace(before, state=state, metadata=metadata, version=before.version + 1, deleted_s=None)
+
+
+def _accept(
+    before: Document | None, after: Document, patch: Tree, now: int, *, token: str | None = None, levels: int = 0
+) -> Accepted:
+    echo = {"state": patch, "metadata": trees.stamp(patch, now), "version": after.version}
+    return Accepted(
+        after,
+        _message(echo, now, token),
+        _delta_message(after, now, token),
+        _message({"previous": _shown(before), "current": _shown(after)}, now, token),
+        levels,
+        patch,
+    )
 
 
 def _check_size(state: Tree, most: int) -> None:

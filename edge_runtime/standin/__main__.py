@@ -19,9 +19,24 @@ def _options(arguments: list[str]) -> Options:
     parser.add_argument("--record", type=Path, help="append accepted publishes to this file")
     parser.add_argument("--control", default="", metavar="stdin|PATH", help="where commands come from")
     parser.add_argument("--tls", type=Path, nargs=3, metavar=("CA", "CERT", "KEY"))
+    parser.add_argument("--registry", type=Path, help="things, certificates, policies, shadows and jobs: read and kept")
+    parser.add_argument("--policies", action="store_true", help="hold clients to the policies of their certificates")
+    parser.add_argument("--web", type=int, help="port for WebSocket and HTTP; 0: a free one")
+    parser.add_argument("--credentials", type=int, help="port of the credentials endpoint; 0: a free one")
     found = parser.parse_args(arguments)
     tls = None if found.tls is None else TlsFiles(*found.tls)
-    return Options(found.host, found.port, tls, found.quotas, record=found.record, control=found.control)
+    return Options(
+        found.host,
+        found.port,
+        tls,
+        found.quotas,
+        record=found.record,
+        control=found.control,
+        registry=found.registry,
+        policies=found.policies,
+        web=found.web,
+        credentials=found.credentials,
+    )
 
 
 def main(arguments: list[str]) -> int:

@@ -7,17 +7,20 @@ connection write what it has collected. That order is what makes the record an o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 from edge_runtime.clock import Clock
 from edge_runtime.errors import StoreError
 from edge_runtime.pure.bucket import Bucket
 from edge_runtime.pure.topics import matches
+from edge_runtime.standin.access import Access, Caller, Directory, OnDenied, admit
 from edge_runtime.standin.faults import Faults
 from edge_runtime.standin.packets import Publish, Subscription, Will
+from edge_runtime.standin.presence import Presence
 from edge_runtime.standin.properties import Properties, user_properties
 from edge_runtime.standin.quotas import Gate, Limits, message_expiry
 from edge_runtime.standin.record import Published, Record
@@ -32,11 +35,20 @@ _SECOND_NS: Final = 1_000_000_000
 _HOP: Final = ("topic_alias", "message_expiry")
 
 
-class Speaker(Outlet, Protocol):
-    """A connection with a client behind it."""
+class Sender(Protocol):
+    """Where a message came from, for the record."""
 
-    client_id: str
-    number: int
+    @property
+    def client_id(self) -> str:
+        """The client id."""
+
+    @property
+    def number(self) -> int:
+        """The number of the connection."""
+
+
+class Speaker(Outlet, Sender, Protocol):
+    """A connection with a client behind it."""
 
     def flush(self) -> None:
         """Write what was collected."""
@@ -46,6 +58,19 @@ class Speaker(Outlet, Protocol):
 
     def taken_over(self) -> None:
         """Say goodbye: another connection has the client id."""
+
+    def recheck(self) -> None:
+        """Look at its rights anew."""
+
+
+class Service(Protocol):
+    """A service of AWS inside the broker: it takes what clients publish to it and speaks by `say` and `answer`."""
+
+    def serves(self, topic: str) -> bool:
+        """Tell whether a publish on a topic that begins with `$aws/` is for this service."""
+
+    def take(self, request: Publish, client_id: str) -> None:
+        """Carry out a request of an accepted publish, near the end of its turn: its PUBACK goes first."""
 
 
 class Broker:
@@ -67,13 +92,24 @@ class Broker:
         """Why clients were refused or disconnected, the latest last."""
         self.changed: Callable[[], None] | None = None
         """Called at the end of every turn."""
+        self.services: list[Service] = []
+        """Those that clients can talk to."""
+        self.directory: Directory | None = None
+        """Whose policies are enforced; None: everything is allowed."""
+        self.on_denied: OnDenied = "disconnect"
+        self.seen: Callable[[Publish, str], None] | None = None
+        """Called with every message that is routed, and the client id of who published it."""
+        self.presence = Presence(clock, self.say if limits.events else None)
+        self._asked: list[tuple[Service, Publish, str]] = []
         self._routes: Routes[Session] = Routes()
         self._speakers: dict[str, Speaker] = {}
         self._dirty: list[Speaker] = []
-        self._pending: list[tuple[Publish, Speaker, bool]] = []
+        self._pending: list[tuple[Publish, Sender, bool]] = []
         self._wills: dict[str, Will] = {}
         self._timers: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._connects: dict[str, Bucket] = {}
+        self._all_connects = Bucket(limits.account_connects_per_s, limits.account_connects_per_s or 1)
+        self._all_publishes = Bucket(limits.account_publishes_per_s, limits.account_publishes_per_s or 1)
 
     # --- turns ---
 
@@ -81,11 +117,20 @@ class Broker:
         """Begin a turn: read the clock."""
         self.now = self.clock.now()
 
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """Make a turn of what is done inside."""
+        self.begin()
+        try:
+            yield
+        finally:
+            self.flush()
+
     def dirty(self, speaker: Speaker) -> None:
         """Have `speaker` flushed at the end of this turn. It says so once a turn."""
         self._dirty.append(speaker)
 
-    def note(self, packet: Publish, speaker: Speaker, *, acked: bool) -> None:
+    def note(self, packet: Publish, speaker: Sender, *, acked: bool) -> None:
         """Record an accepted PUBLISH at the end of this turn; `acked`: its PUBACK is about to be sent."""
         self._pending.append((packet, speaker, acked))
 
@@ -98,6 +143,10 @@ class Broker:
             except StoreError as error:
                 _log.error("%s; all connections that wait for an answer are cut", error)
                 failed = True
+        if self._asked:
+            asked, self._asked = self._asked, []
+            for service, packet, client_id in asked if not failed else ():
+                service.take(packet, client_id)
         speakers, self._dirty = self._dirty, []
         for speaker in speakers:
             if failed:
@@ -136,14 +185,20 @@ class Broker:
 
     # --- messages ---
 
-    def publish(self, packet: Publish, sender: str) -> bool:
-        """Retain and route a message; False when nobody is subscribed to its topic."""
+    def publish(self, packet: Publish, sender: str, *, asks: bool = True) -> bool:
+        """Retain and route a message; False when nobody is subscribed to its topic.
+
+        With `asks` it is a request to the service that its topic belongs to.
+        """
         topic = packet.topic
+        if self.seen is not None:
+            self.seen(packet, sender)
         if packet.retain:
             self._retain(packet)
+        taken = asks and topic.startswith("$aws/") and self._ask(packet, sender)
         found = self._routes.find(topic)
         if not found.plain and not found.shared:
-            return topic.startswith(_INGEST)  # a rule takes it
+            return taken
         parcel = self._parcel(packet)
         for session, one in found.plain:
             if not (one.no_local and session.client_id == sender):
@@ -152,6 +207,31 @@ class Broker:
             session, one = group.pick()
             self._hand(session, one, parcel, retain=packet.retain)
         return True
+
+    def _ask(self, packet: Publish, sender: str) -> bool:
+        """Keep a publish for the service it is for; False when there is none. A rule takes all it is given."""
+        if packet.topic.startswith(_INGEST):
+            return True
+        service = next((one for one in self.services if one.serves(packet.topic)), None)
+        if service is not None:
+            self._asked.append((service, packet, sender))
+        return service is not None
+
+    def say(self, topic: str, payload: bytes) -> None:
+        """Publish a message of a service, with QoS 1, to all who subscribed to its topic. Call it in a turn."""
+        self.publish(Publish(topic, payload, 1), "", asks=False)
+
+    def answer(self, client_id: str, topic: str, payload: bytes) -> None:
+        """Send a service's answer to one client alone, subscribed to its topic or not. Call it in a turn.
+
+        AWS IoT Core developer guide, "Reserved topics", so has it for jobs and for fleet provisioning.
+        """
+        session = self.sessions.get(client_id)
+        if session is None:
+            return
+        plain = dict(self._routes.find(topic).plain)
+        one = plain.get(session, Subscription(topic, 0))
+        self._hand(session, one, Parcel(topic, payload, 1), retain=False)
 
     def _parcel(self, packet: Publish) -> Parcel:
         properties, expires_ns = packet.properties, 0
@@ -200,8 +280,23 @@ class Broker:
 
     # --- sessions ---
 
+    def admit(self, caller: Caller, client_id: str) -> Access | None:
+        """Return what a caller may do now; None: everything."""
+        return admit(self.directory, caller, client_id)
+
+    def recheck(self) -> None:
+        """Look at the rights of all connections anew, for the registry changed. Call it in a turn."""
+        for speaker in list(self._speakers.values()):
+            speaker.recheck()
+
+    def publish_allowed(self) -> bool:
+        """Tell whether one more publish is within what all connections may do together."""
+        return not self._all_publishes.take(1.0, self.now.mono_ns / _SECOND_NS)
+
     def connect_allowed(self, client_id: str) -> bool:
-        """Tell whether this client id may connect so soon again."""
+        """Tell whether this client id may connect so soon again, and anybody at all."""
+        if self._all_connects.take(1.0, self.now.mono_ns / _SECOND_NS):
+            return False
         rate = self.limits.connects_per_s
         if not rate:
             return True
@@ -262,7 +357,7 @@ class Broker:
         properties.pop("will_delay", None)
         packet = Publish(will.topic, will.payload, will.qos, will.retain, properties=properties)
         self.counts["wills"] += 1
-        self.publish(packet, client_id)
+        self.publish(packet, client_id, asks=False)  # AWS's services take no wills
 
     def _end(self, client_id: str) -> None:
         self._cancel("will", client_id)
@@ -290,6 +385,10 @@ class Broker:
             self._end(client_id)
 
     # --- time ---
+
+    def later(self, key: str, seconds: float, action: Callable[[str], None]) -> None:
+        """Call `action(key)` in a turn of its own; one action a key, a newer one replaces it."""
+        self._later("later", key, seconds, action)
 
     def _later(self, kind: str, client_id: str, seconds: float, action: Callable[[str], None]) -> None:
         async def wait() -> None:

@@ -7,9 +7,10 @@
     {"counts": true}                                 -> {"ok": true, "counts": {"recorded": 12, ...}, "refusals": [...]}
     {"wait": "recorded", "count": 12}                -> {"ok": true, "counts": {...}}, once there are as many
     {"stop": true}                                   -> {"ok": true}, and the stand-in ends
+    {"shadow": "get", "thing": "edge-1"}             -> {"ok": true, "shadow": {...}}
 
-The faults are the methods of `faults.Faults` with their arguments by name. What cannot be done is answered with
-{"ok": false, "error": "..."}.
+The faults are the methods of `faults.Faults` with their arguments by name; everything else is in `services.control`,
+where the first key is the noun. What cannot be done is answered with {"ok": false, "error": "..."}.
 """
 
 from __future__ import annotations
@@ -19,20 +20,26 @@ import json
 from collections.abc import Callable
 from typing import Final
 
-from edge_runtime.errors import ConfigError
+from edge_runtime.errors import ConfigError, EdgeError
 from edge_runtime.plugin import nearest
 from edge_runtime.standin.server import Standin
+from edge_runtime.standin.services import control as services
 
-MOST_LINE: Final = 64 * 1024
-"""Bytes of a command."""
 _FAULTS: Final = (
     "refuse",
     "freeze",
     "drop",
     "lose_pubacks",
+    "late_acks",
+    "wrong_acks",
+    "repeat_acks",
+    "fail_acks",
+    "cut",
     "delay",
     "duplicate",
     "reject",
+    "reject_filter",
+    "break_credentials",
     "restart",
     "clear",
 )
@@ -44,6 +51,10 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "seconds": (int, float),
     "topic_filter": (str,),
     "keep_sessions": (bool,),
+    "after": (int,),
+    "acked": (bool,),
+    "status": (int,),
+    "down": (bool,),
 }
 
 Reply = dict[str, object]
@@ -60,7 +71,7 @@ class Control:
         """Carry out one line and return the line to answer with."""
         try:
             reply = {"ok": True, **await self._command(_parse(line))}
-        except ConfigError as error:
+        except EdgeError as error:
             reply = {"ok": False, "error": str(error)}
         return json.dumps(reply, separators=(",", ":")).encode() + b"\n"
 
@@ -77,9 +88,18 @@ class Control:
                 self._stop()
                 return {}
             case _:
-                raise ConfigError(
-                    f"{json.dumps(command)[:200]} is no command; known are fault, counts, wait with count, and stop"
-                )
+                return await self._serve(command)
+
+    async def _serve(self, command: dict[str, object]) -> Reply:
+        noun, verb = next(iter(command.items()), ("", None))
+        nouns = sorted({name.partition(" ")[0] for name in services.commands(self._standin.account)})
+        if noun in nouns and isinstance(verb, str):
+            arguments = {key: value for key, value in command.items() if key != noun}
+            return await services.carry_out(self._standin.account, noun, verb, arguments)
+        raise ConfigError(
+            f"{json.dumps(command)[:200]} is no command; known are fault, counts, wait with count, stop, and"
+            f" {', '.join(nouns)} with a verb"
+        )
 
     def _fault(self, name: str, arguments: dict[str, object]) -> Reply:
         if name not in _FAULTS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import NamedTuple
 
+from edge_runtime.standin.access import Access, Caller
 from edge_runtime.standin.broker import Broker
 from edge_runtime.standin.codes import Code
 from edge_runtime.standin.packets import MQTT_5, Connect, Will
@@ -32,9 +33,11 @@ class Accepted(NamedTuple):
     """How many QoS 1 messages the client gets at a time."""
     properties: Properties
     """Those of the CONNACK."""
+    access: Access | None = None
+    """What it may do; None: everything."""
 
 
-def judge(broker: Broker, packet: Connect) -> Accepted | Refused:
+def judge(broker: Broker, packet: Connect, caller: Caller) -> Accepted | Refused:
     """Decide on a CONNECT. A connection rate that is too high is counted here."""
     if (code := broker.faults.connack) is not None:
         return Refused(code, "connections are refused on purpose")
@@ -46,7 +49,26 @@ def judge(broker: Broker, packet: Connect) -> Accepted | Refused:
     client_id = packet.client_id or f"$GEN/{uuid.uuid4()}"
     if not broker.connect_allowed(client_id):
         return Refused(Code.QUOTA_EXCEEDED, f"more than {broker.limits.connects_per_s:g} CONNECT a second")
-    return _accept(broker.limits, packet, client_id)
+    accepted = _accept(broker.limits, packet, client_id)
+    access = broker.admit(caller, client_id)
+    if access is not None and (words := _denial(access, packet, accepted)):
+        return Refused(Code.NOT_AUTHORIZED, words)
+    return accepted._replace(access=access)
+
+
+def _denial(access: Access, packet: Connect, accepted: Accepted) -> str:
+    """Return why the policies do not let the client in, or an empty text."""
+    if not access.identity.active:
+        known = access.identity.certificate_id
+        return f"certificate {known} is not registered and active" if known else "there is no client certificate"
+    attributes = ["PersistentConnect"] if accepted.expiry_s else []
+    topic = "" if packet.will is None else packet.will.topic
+    if packet.will is not None:
+        attributes.append("LastWill")
+    if access.may_connect(accepted.client_id, attributes, topic):
+        return ""
+    with_will = f" with a will on {topic!r}" if topic else ""
+    return f"no policy allows iot:Connect as client {accepted.client_id!r}{with_will}"
 
 
 def _judge_name(limits: Limits, packet: Connect) -> Refused | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from edge_runtime.pure.bucket import Bucket
+from edge_runtime.standin.access import Access
 from edge_runtime.standin.broker import Broker
 from edge_runtime.standin.codes import Code
 from edge_runtime.standin.packets import MQTT_5, Publish
@@ -19,6 +20,8 @@ class Inbound:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._aliases: dict[int, str] = {}
+        self.access: Access | None = None
+        """What the client may do; None: everything."""
         self._under_way = 0
         rate = broker.limits.publishes_per_s
         self._rate = Bucket(rate, rate) if rate else None
@@ -37,10 +40,32 @@ class Inbound:
         verdict = self._judge_pace(packet, version)
         if verdict is None:
             verdict = self._broker.gate.judge(packet.topic, len(packet.payload), retain=packet.retain)
-        faults = self._broker.faults
-        if verdict is None and faults.rejected and (code := faults.rejection(packet.topic)):
+        if verdict is None and self.access is not None:
+            verdict = self._judge_right(self.access, packet)
+        if verdict is None and (code := self._broker.faults.rejection(packet.topic)):
             verdict = Verdict(Reaction.REFUSE, Code(code), f"topic {packet.topic!r} is refused on purpose")
         return packet if verdict is None else verdict
+
+    def may_send(self, qos: int) -> bool:
+        """Count a message to the client against the rate it shares with what comes from the client.
+
+        False for QoS 0 that is too much. QoS 1 always goes, since AWS would send it again and again: it leaves a debt.
+        """
+        if self._rate is None:
+            return True
+        now = self._broker.now.mono_ns / _SECOND_NS
+        if qos:
+            self._rate.spend(1.0, now)
+            return True
+        return not self._rate.take(1.0, now)
+
+    def _judge_right(self, access: Access, packet: Publish) -> Verdict | None:
+        resource = f"topic/{packet.topic}"
+        if access.may("iot:Publish", resource) and (not packet.retain or access.may("iot:RetainPublish", resource)):
+            return None
+        reaction = Reaction.DISCONNECT if self._broker.on_denied == "disconnect" else Reaction.REFUSE
+        action = "iot:RetainPublish" if packet.retain else "iot:Publish"
+        return Verdict(reaction, Code.NOT_AUTHORIZED, f"no policy allows {action} on topic {packet.topic!r}")
 
     def _judge_pace(self, packet: Publish, version: int) -> Verdict | None:
         if packet.qos > 1:
@@ -53,6 +78,9 @@ class Inbound:
             return Verdict(Reaction.DISCONNECT, Code.RECEIVE_MAXIMUM_EXCEEDED, words)
         if self._rate is not None and self._rate.take(1.0, self._broker.now.mono_ns / _SECOND_NS):
             words = f"more than {self._broker.limits.publishes_per_s:g} publishes a second"
+            return Verdict(Reaction.DISCARD, Code.MESSAGE_RATE_TOO_HIGH, words)
+        if not self._broker.publish_allowed():
+            words = f"more than {self._broker.limits.account_publishes_per_s:g} publishes a second by all clients"
             return Verdict(Reaction.DISCARD, Code.MESSAGE_RATE_TOO_HIGH, words)
         return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from edge_runtime.standin.access import Caller
 from edge_runtime.standin.broker import Broker
 from edge_runtime.standin.codec import Decoder, encode, encode_puback, encode_publish
 from edge_runtime.standin.codes import Code, CodecError, connack_code
@@ -28,6 +29,7 @@ from edge_runtime.standin.packets import (
     Unsubscribe,
     Will,
 )
+from edge_runtime.standin.presence import Reason, reason_of
 from edge_runtime.standin.properties import Properties
 from edge_runtime.standin.quotas import Reaction, Verdict, most_packet
 from edge_runtime.standin.sessions import Session
@@ -65,6 +67,8 @@ class Peer:
         self.number = number
         self.client_id = ""
         self.window = MOST_WINDOW
+        self.caller = Caller()
+        """Who is at the other end; to be set before anything is received."""
         self._broker = broker
         self._pipe = pipe
         self._decoder = Decoder(max_packet=most_packet(broker.limits))
@@ -113,7 +117,18 @@ class Peer:
         self._broker.begin()
         if not will:
             self._will = None
-        self._leave()
+        self._leave(Reason.CONNECTION_LOST if will else Reason.SERVER_INITIATED_DISCONNECT)
+        self._closing = True
+        self._broker.flush()
+
+    def hung_up(self, fault: str) -> None:
+        """Take a WebSocket's Close frame, a goodbye as DISCONNECT is; or what the client did wrong with its frames."""
+        self._broker.begin()
+        if fault:
+            self._broker.refused(self.client_id, fault)
+        else:
+            self._will = None
+        self._leave(Reason.CLIENT_ERROR if fault else Reason.CLIENT_INITIATED_DISCONNECT)
         self._closing = True
         self._broker.flush()
 
@@ -124,9 +139,16 @@ class Peer:
     # --- the broker's side ---
 
     def send(self, packet: Publish) -> bool:
-        """Collect a message for the client; False when it is larger than the client takes."""
+        """Collect a message for the client; False when it is one that this client cannot be given."""
         if not packet.qos and self._pipe.congested:
             self._broker.counts["qos0_dropped"] += 1
+            return True
+        access = self._inbound.access
+        if access is not None and not access.may("iot:Receive", f"topic/{packet.topic}"):
+            self._broker.counts["receive_denied"] += 1
+            return False
+        if not self._inbound.may_send(packet.qos):
+            self._broker.counts["discarded"] += 1
             return True
         data = encode_publish(packet, self._decoder.version)
         if self._most_packet and len(data) > self._most_packet:
@@ -154,6 +176,14 @@ class Peer:
     def taken_over(self) -> None:
         """Make room for a newer connection of the same client id."""
         self._fail(Code.SESSION_TAKEN_OVER, "the client id connected again (DUPLICATE_CLIENT_ID)")
+
+    def recheck(self) -> None:
+        """Look at the rights anew; when the certificate may no longer be used, the connection ends."""
+        if self._session is None:
+            return
+        access = self._inbound.access = self._broker.admit(self.caller, self.client_id)
+        if access is not None and not access.identity.active:
+            self._fail(Code.NOT_AUTHORIZED, f"certificate {self.caller.principal} is no longer active")
 
     # --- collecting and ending ---
 
@@ -185,13 +215,16 @@ class Peer:
         if not self._out:
             self._broker.dirty(self)
         self._closing = True
-        self._leave()
+        self._leave(reason_of(code))
 
-    def _leave(self) -> None:
+    def _leave(self, reason: Reason) -> None:
         session, will = self._session, self._will
         self._session = self._will = None
         if session is not None:
             self._broker.leave(self, session, will)
+            self._broker.presence.disconnected(
+                self.client_id, self.caller, self._inbound.access, reason, expiry_s=session.expiry_s
+            )
 
     # --- packets ---
 
@@ -229,7 +262,7 @@ class Peer:
             self._fail(Code.PROTOCOL_ERROR, "a second CONNECT")
             return
         self._explains = packet.properties.get("request_problem", 1) == 1
-        outcome = judge(self._broker, packet)
+        outcome = judge(self._broker, packet, self.caller)
         if isinstance(outcome, Refused):
             self._broker.refused(packet.client_id, outcome.text)
             code = connack_code(outcome.code, packet.version)
@@ -247,7 +280,9 @@ class Peer:
         self._pipe.rearm()
         session, present = self._broker.join(self, clean_start=packet.clean_start, expiry_s=accepted.expiry_s)
         self._session = session
+        self._inbound.access = accepted.access
         self._say(Connack(present, Code.SUCCESS, accepted.properties))
+        self._broker.presence.connected(self.client_id, self.caller, accepted.access, resumed=present)
         session.resume(self, self._broker.now.mono_ns, slowly=bool(self._broker.limits.stored_per_s))
         self._broker.hand_out(session)
 
@@ -260,7 +295,7 @@ class Peer:
                 self._fail(Code.PROTOCOL_ERROR, "a session that was to end cannot be kept by DISCONNECT")
                 return
             session.expiry_s = min(asked, self._broker.limits.session_expiry_s or asked)
-        self._leave()
+        self._leave(Reason.CLIENT_INITIATED_DISCONNECT)
         self._closing = True
         self._broker.dirty(self)
 
@@ -268,9 +303,11 @@ class Peer:
         session = self._session
         if session is None:
             return
-        outcome = grant(self._broker, session, packet, self._decoder.version)
+        outcome = grant(self._broker, session, packet, self._decoder.version, self._inbound.access)
         if outcome.codes:
             self._say(Suback(packet.packet_id, outcome.codes))
+            granted = [one.filter for one, code in zip(packet.filters, outcome.codes, strict=True) if code <= 1]
+            self._broker.presence.subscribed(self.client_id, self.caller, granted)
         for parcel in outcome.retained:
             session.deliver(parcel, self._broker.now.mono_ns)
         if outcome.ending:
@@ -286,6 +323,8 @@ class Peer:
             for one in packet.filters
         ]
         self._say(Unsuback(packet.packet_id, tuple(codes)))
+        gone = [one for one, code in zip(packet.filters, codes, strict=True) if code is Code.SUCCESS]
+        self._broker.presence.unsubscribed(self.client_id, self.caller, gone)
 
     def _on_publish(self, packet: Publish) -> None:
         outcome = self._inbound.judge(packet, self._decoder.version)
@@ -293,17 +332,47 @@ class Peer:
             self._react(packet, outcome)
             return
         matched = self._broker.publish(outcome, self.client_id)
-        acked = bool(packet.qos) and self._acknowledge(packet.packet_id, matched=matched)
+        cut = self._broker.faults.cuts.due()
+        acked = bool(packet.qos) and not (cut and cut.silent) and self._acknowledge(packet.packet_id, matched=matched)
         self._broker.note(outcome, self, acked=acked)
+        if cut:
+            self._cut()
 
     def _acknowledge(self, packet_id: int, *, matched: bool) -> bool:
-        lost = self._broker.faults.lost_pubacks
-        if lost.live and lost.hit():
-            self._broker.counts["pubacks_lost"] += 1
-            return False
+        """Collect the PUBACK; False when the client does not get it, or not now, because of a fault."""
         code = Code.SUCCESS if matched else Code.NO_MATCHING_SUBSCRIBERS
-        self._collect(encode_puback(packet_id, code, self._decoder.version))
+        data = encode_puback(packet_id, code, self._decoder.version)
+        faults = self._broker.faults
+        if faults.pubacks_suffer:
+            if faults.lost_pubacks.hit():
+                self._broker.counts["pubacks_lost"] += 1
+                return False
+            if faults.late_pubacks.hit():
+                self._broker.counts["pubacks_late"] += 1
+                self._broker.later(f"{self.number}/{packet_id}", faults.late_s, lambda _: self._say_late(data))
+                return False
+            if faults.wrong_pubacks.hit():
+                self._broker.counts["pubacks_wrong"] += 1
+                wrong = packet_id ^ 0x8000 or 0xFFFF  # one that no client has come to
+                self._collect(encode_puback(wrong, code, self._decoder.version))
+                return False
+            if faults.repeated_pubacks.hit():
+                self._broker.counts["pubacks_repeated"] += 1
+                self._collect(data)
+        self._collect(data)
         return True
+
+    def _say_late(self, data: bytes) -> None:
+        if not self._closing:
+            self._collect(data)
+
+    def _cut(self) -> None:
+        """End the connection in the middle of things: no DISCONNECT, and the will is published."""
+        self._broker.counts["cut"] += 1
+        if not self._out:
+            self._broker.dirty(self)
+        self._closing = True
+        self._leave(Reason.CONNECTION_LOST)
 
     def _react(self, packet: Publish, verdict: Verdict) -> None:
         if verdict.reaction is Reaction.DISCARD:

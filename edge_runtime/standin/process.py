@@ -1,6 +1,7 @@
 """The stand-in as a process of its own: `serve` for a command line, and for tests that need to kill it.
 
-When it listens it prints one line, `{"ready":true,"port":N}`, and nothing else but answers to commands.
+When it listens it prints one line, `{"ready":true,"port":N}` (with `web` and `credentials` where they were asked for),
+and nothing else but answers to commands.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from edge_runtime.errors import ConfigError
+from edge_runtime.standin import MOST_LINE
+from edge_runtime.standin.access import ACCOUNT, OnDenied
 from edge_runtime.standin.certs import TlsFiles
-from edge_runtime.standin.control import MOST_LINE, Control
+from edge_runtime.standin.control import Control
 from edge_runtime.standin.quotas import Mode
+from edge_runtime.standin.registry import RoleAlias
 from edge_runtime.standin.server import Standin
 
 STDIN: Final = "stdin"
@@ -40,6 +44,17 @@ class Options:
     control: str = ""
     """Where commands come from: `stdin` (its end ends the stand-in, so a parent cannot leave one behind), the path of a
     Unix socket (made here, 0600), or empty for none. See `control`."""
+    registry: Path | None = None
+    """The file of the account: things, certificates, policies, shadows, jobs. See `services.files`."""
+    policies: bool = False
+    """Whether a client needs a registered certificate and may do only what its policies say."""
+    on_denied: OnDenied = "disconnect"
+    web: int | None = None
+    """The port for WebSocket, HTTP and MQTT; None: there is none."""
+    credentials: int | None = None
+    """The port of the credentials endpoint; None: there is none."""
+    role_aliases: Mapping[str, int] = field(default_factory=dict)
+    """Role aliases to add, and how long their credentials hold, in seconds."""
 
 
 async def serve(options: Options) -> None:
@@ -49,19 +64,44 @@ async def serve(options: Options) -> None:
 
     Raises: ConfigError when an address or a file cannot be used.
     """
+    if options.tls is None and (options.policies or options.credentials is not None):
+        raise ConfigError("policies and credentials go by client certificates: they need TLS", hint="add --tls DIR")
     ended = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
-        standin = Standin(quotas=options.quotas, record_file=options.record, keep_record=False)
+        standin = Standin(
+            quotas=options.quotas,
+            record_file=options.record,
+            keep_record=False,
+            policies=options.policies,
+            on_denied=options.on_denied,
+        )
         stack.push_async_callback(standin.close)
-        await standin.start(options.host, options.port, options.tls)
+        if options.registry is not None:
+            standin.account.keep_in(options.registry)
+        for name, seconds in options.role_aliases.items():
+            standin.registry.put_role_alias(RoleAlias(name, f"arn:aws:iam::{ACCOUNT}:role/{name}", seconds))
+        ready = await _listen(standin, options)
         stack.enter_context(_signals(ended))
         control = Control(standin, ended.set)
         if options.control == STDIN:
             await stack.enter_async_context(_on_stdin(control, ended))
         elif options.control:
             await stack.enter_async_context(_on_socket(control, Path(options.control)))
-        _print(json.dumps({"ready": True, "port": standin.port}, separators=(",", ":")).encode() + b"\n")
+        _print(json.dumps(ready, separators=(",", ":")).encode() + b"\n")
         await ended.wait()
+
+
+async def _listen(standin: Standin, options: Options) -> dict[str, object]:
+    """Open all ports and return the ready line."""
+    await standin.start(options.host, options.port, options.tls)
+    ready: dict[str, object] = {"ready": True, "port": standin.port}
+    if options.web is not None:
+        await standin.start_web(options.host, options.web, options.tls)
+        ready["web"] = standin.web_port
+    if options.credentials is not None and options.tls is not None:
+        await standin.start_credentials(options.host, options.credentials, options.tls)
+        ready["credentials"] = standin.credentials_port
+    return ready
 
 
 def run(options: Options) -> None:

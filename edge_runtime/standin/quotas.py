@@ -1,9 +1,9 @@
 """How AWS IoT Core reacts when a quota is broken. The numbers are in `edge_runtime.pure.quotas`.
 
 Sources: [Q] AWS General Reference, "AWS IoT Core endpoints and quotas"; [M] AWS IoT Core developer guide, "MQTT";
-[I] a CONNACK and the disconnects seen by a user, aws-iot-device-sdk-js-v2 issue 535. Where AWS leaves the reaction
-to a bad topic open, MQTT 5 clients are told by a reason code and MQTT 3.1.1 clients are disconnected: MQTT 3.1.1
-has no other way to say no.
+[L] the same, "Lifecycle events"; [I] a CONNACK and the disconnects seen by a user, aws-iot-device-sdk-js-v2 issue 535.
+Where AWS leaves the reaction to a bad topic open, MQTT 5 clients are told by a reason code and MQTT 3.1.1 clients are
+disconnected: MQTT 3.1.1 has no other way to say no.
 """
 
 from __future__ import annotations
@@ -51,9 +51,13 @@ class Limits:
     packet_bytes: int = 0
     """The Maximum Packet Size of the CONNACK [I]. More: disconnected with 0x95."""
     publishes_per_s: float = 0.0
-    """Per connection, inbound. More: discarded [Q]."""
+    """Per connection, both directions together. More: discarded [Q]; but see `Inbound.may_send`."""
     bytes_per_s: float = 0.0
-    """Per connection, inbound. More: read later [Q]."""
+    """Per connection, both directions together. More: read or sent later [Q]."""
+    account_publishes_per_s: float = 0.0
+    """Of all connections together, inbound. More: discarded [Q]."""
+    account_connects_per_s: float = 0.0
+    """Of all client ids together. More: as with `connects_per_s` [Q]."""
     unacknowledged: int = 0
     """QoS 1, each way. Inbound: MQTT 5 is disconnected with 0x93, MQTT 3.1.1 waits. Outbound: the rest waits [Q]."""
     subscriptions: int = 0
@@ -70,10 +74,16 @@ class Limits:
     """What a persistent session of MQTT 3.1.1 has [M]."""
     message_expiry_s: tuple[int, int] | None = None
     """Values outside become the nearest [Q]."""
+    shadow_requests_per_s: float = 0.0
+    """Per thing. More: rejected with 429 [Q]."""
+    shadow_in_flight: int = 0
+    """Requests of one thing that are not yet answered. More: rejected with 429 [Q]."""
     stored_per_s: float = 0.0
     """How fast a resumed session gets what was stored for it [M]."""
     names: bool = False
     """Topics, filters and client ids are held to AWS's lengths and depths, and `$` topics to AWS's own [Q, M]."""
+    events: bool = False
+    """Lifecycle events are published [L]."""
     retained_exact: bool = False
     """Only a subscription without wildcards gets a retained message [M]."""
 
@@ -83,6 +93,8 @@ AWS: Final = Limits(
     packet_bytes=149_504,
     publishes_per_s=quotas.PUBLISHES_PER_S,
     bytes_per_s=quotas.BYTES_PER_S,
+    account_publishes_per_s=20_000,
+    account_connects_per_s=500,
     unacknowledged=quotas.UNACKNOWLEDGED,
     subscriptions=quotas.SUBSCRIPTIONS,
     filters_per_subscribe=quotas.FILTERS_PER_SUBSCRIBE,
@@ -91,8 +103,11 @@ AWS: Final = Limits(
     session_expiry_s=quotas.SESSION_EXPIRY_S,
     old_session_expiry_s=3600,
     message_expiry_s=quotas.MESSAGE_EXPIRY_S,
+    shadow_requests_per_s=20.0,
+    shadow_in_flight=10,
     stored_per_s=10.0,
     names=True,
+    events=True,
     retained_exact=True,
 )
 NONE: Final = Limits()

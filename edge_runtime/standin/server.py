@@ -5,14 +5,13 @@
         standin.faults.lose_pubacks(3)
         await standin.until(lambda: len(standin.record) == 10)
 
-It answers what a device asks of the message broker. Shadows, jobs and provisioning would be clients of `Broker`.
+It answers what a device asks of the message broker, and `account` what it asks of shadows, jobs and provisioning.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,14 +21,27 @@ from typing import Final, Self
 
 from edge_runtime.clock import Clock, SystemClock
 from edge_runtime.errors import ConfigError
+from edge_runtime.standin._listener import Listener
+from edge_runtime.standin._registered import Registered
+from edge_runtime.standin.access import OnDenied
 from edge_runtime.standin.broker import Broker
 from edge_runtime.standin.certs import TlsFiles
+from edge_runtime.standin.credentials import Credentials
+from edge_runtime.standin.data import DataPlane
+from edge_runtime.standin.doors import HTTP_ALPN, MQTT_ALPN, Door
 from edge_runtime.standin.faults import Faults
-from edge_runtime.standin.quotas import Mode, limits
+from edge_runtime.standin.quotas import Mode, limits, most_packet
 from edge_runtime.standin.record import Published, Record
+from edge_runtime.standin.registry import Registry
+from edge_runtime.standin.services.account import Account
+from edge_runtime.standin.services.jobs import Jobs
+from edge_runtime.standin.services.provisioning import Provisioning
+from edge_runtime.standin.services.shadows import Shadows
+from edge_runtime.standin.shadow_site import ShadowSite
 from edge_runtime.standin.wire import Wire
 
-_BACKLOG: Final = 100
+_FRAME_MORE: Final = 64 * 1024
+"""How much a WebSocket frame may be larger than an MQTT packet: it may hold several."""
 _GOODBYE_S: Final = 1.0
 """How long `close` waits for clients to take their DISCONNECT."""
 
@@ -58,11 +70,34 @@ class _Brake:
                 waiter.set_result(None)
 
 
+class _Guests(set[asyncio.Transport]):
+    """Connections that do not speak MQTT, or have not said so. After `close` there are none, nor any to come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._closed = False
+
+    def add(self, guest: asyncio.Transport) -> None:
+        super().add(guest)
+        if self._closed:  # its TLS handshake has outlived the listener
+            guest.abort()
+
+    def cut(self) -> None:
+        for guest in list(self):
+            guest.abort()
+
+    def close(self) -> None:
+        self._closed = True
+        self.cut()
+
+
 class Standin:
     """A stand-in for the message broker of AWS IoT Core.
 
     `quotas="aws"` enforces AWS's quotas with AWS's reactions; `"none"` is plain MQTT without QoS 2. What is accepted
-    is kept in `record`, unless `keep_record` is False, and appended to `record_file` as lines of JSON.
+    is kept in `record`, unless `keep_record` is False, and appended to `record_file` as lines of JSON. With
+    `policies` a client needs a certificate that is in the registry, and may do what its policies say; `on_denied` is
+    what follows when it does more.
 
     Raises: ConfigError when the record file cannot be opened.
     """
@@ -74,31 +109,67 @@ class Standin:
         record_file: Path | None = None,
         keep_record: bool = True,
         clock: Clock | None = None,
+        policies: bool = False,
+        on_denied: OnDenied = "disconnect",
     ) -> None:
+        clock = clock or SystemClock()
         self._brake = _Brake()
         self.faults = Faults(self)
         """What can be made to go wrong."""
         self._brake.faults = self.faults
         self._record = Record(record_file, keep=keep_record)
-        self.broker = Broker(
-            limits=limits(quotas), clock=clock or SystemClock(), record=self._record, faults=self.faults
-        )
+        self.broker = Broker(limits=limits(quotas), clock=clock, record=self._record, faults=self.faults)
         """Sessions, subscriptions and retained messages, to look at."""
         self.broker.changed = self._look
+        self.broker.on_denied = on_denied
+        self.registry = Registry()
+        """Things, certificates, policies, role aliases."""
+        self.registry.watchers.append(self._registry_changed)
+        self.broker.directory = Registered(self.registry, lambda: clock.now().wall_ns / 1e9) if policies else None
+        self.account = Account(self.broker, self.registry)
+        """Shadows, jobs and fleet provisioning."""
+        self.data = DataPlane(self.broker, self._make_wire, most_frame=most_packet(self.broker.limits) + _FRAME_MORE)
+        """What the web port answers beside MQTT."""
+        self.data.sites.append(ShadowSite(self.data, self.account.shadows).answer)
         self._wires: set[Wire] = set()
+        self._guests = _Guests()
         self._count = 0
-        self._address: tuple[str, int] = ("", 0)
-        self._family = socket.AF_INET
-        self._context: ssl.SSLContext | None = None
-        self._server: asyncio.Server | None = None
-        self._reserved: socket.socket | None = None
-        self._opening: asyncio.Task[None] | None = None
+        self._mqtt = Listener(lambda: self._make_wire(""))
+        self._web = Listener(
+            lambda: Door(self._make_wire, self.data.answer, self._brake, clock=self.broker.clock, guests=self._guests)
+        )
+        self._keys = Listener(self._make_keys)
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
 
     @property
     def port(self) -> int:
         """The port it listens on, the same over `faults.refuse`; 0 before `start`."""
-        return self._address[1]
+        return self._mqtt.port
+
+    @property
+    def shadows(self) -> Shadows:
+        """The shadows of all things."""
+        return self.account.shadows
+
+    @property
+    def jobs(self) -> Jobs:
+        """The jobs for all things."""
+        return self.account.jobs
+
+    @property
+    def provisioning(self) -> Provisioning:
+        """Fleet provisioning."""
+        return self.account.provisioning
+
+    @property
+    def web_port(self) -> int:
+        """The port for WebSocket, HTTP and MQTT; 0 before `start_web`."""
+        return self._web.port
+
+    @property
+    def credentials_port(self) -> int:
+        """The port of the credentials endpoint; 0 before `start_credentials`."""
+        return self._keys.port
 
     @property
     def record(self) -> Sequence[Published]:
@@ -127,31 +198,30 @@ class Standin:
 
         Raises: ConfigError when the address or the files cannot be used.
         """
-        self._context = None if tls is None else server_context(tls)
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            self._family, self._address = found[0][0], (str(found[0][4][0]), port)
-            listener = self._bind()
-            self._address = (self._address[0], listener.getsockname()[1])
-            listener.listen(_BACKLOG)
-            await self._open(listener)
-        except OSError as error:
-            raise ConfigError(
-                f"the stand-in cannot listen on {host} port {port}: {error.strerror or error}",
-                hint="choose another port, or 0 for a free one",
-            ) from error
+        await self._mqtt.start(host, port, None if tls is None else server_context(tls))
+        if tls is not None and tls.ca.with_suffix(".key").is_file():
+            self.account.ca = tls.ca.parent
+
+    async def start_web(self, host: str = "127.0.0.1", port: int = 0, tls: TlsFiles | None = None) -> None:
+        """Listen for MQTT over WebSocket (path /mqtt), for HTTP, and for MQTT, as AWS does on port 443.
+
+        With `tls` a client may show a certificate that `tls.ca` signed, and for plain MQTT it must.
+
+        Raises: ConfigError as `start` does.
+        """
+        await self._web.start(host, port, None if tls is None else server_context(tls, web=True))
+
+    async def start_credentials(self, host: str, port: int, tls: TlsFiles) -> None:
+        """Listen for who wants credentials for a role alias of the registry; a client certificate is needed.
+
+        Raises: ConfigError as `start` does.
+        """
+        await self._keys.start(host, port, server_context(tls, alpn=(HTTP_ALPN,)))
 
     async def close(self) -> None:
         """Say goodbye to the clients and end. Safe to call twice."""
-        if self._opening is not None:
-            await self._opening
-        self.stop_listening()
-        if self._reserved is not None:
-            self._reserved.close()
-            self._reserved = None
+        for listener in (self._mqtt, self._web, self._keys):
+            await listener.close()
         wires = list(self._wires)
         if not self.faults.frozen:
             self.broker.begin()
@@ -162,13 +232,15 @@ class Standin:
             await asyncio.wait([wire.gone for wire in wires], timeout=0 if self.faults.frozen else _GOODBYE_S)
         for wire in wires:
             wire.abort()
+        self._guests.close()
         await asyncio.gather(*(wire.ended() for wire in wires))
+        await self.account.close()
         await self.broker.close()
         self.faults.frozen = False
         self._brake.release()
 
     async def __aenter__(self) -> Self:
-        if self._server is None:
+        if not self._mqtt.listens:
             await self.start()
         return self
 
@@ -203,21 +275,24 @@ class Standin:
     # --- what the faults need (faults.Machinery) ---
 
     def stop_listening(self) -> None:
-        """Refuse connections at TCP level; the port stays ours."""
-        if self._server is None:
-            return
-        self._server.close()
-        self._server = None
-        # Bound and not listening: connecting is refused, and nobody else gets the port.
-        self._reserved = self._bind()
+        """Refuse connections at TCP level; the ports stay ours."""
+        for listener in (self._mqtt, self._web):
+            if listener.port:
+                listener.stop()
 
     def listen_again(self) -> None:
-        """Accept connections on the same port again."""
-        if self._reserved is None:
-            return
-        listener, self._reserved = self._reserved, None
-        listener.listen(_BACKLOG)  # from here on the kernel takes connections; asyncio follows
-        self._opening = asyncio.get_running_loop().create_task(self._open(listener), name="standin.listen")
+        """Accept connections on the same ports again."""
+        for listener in (self._mqtt, self._web):
+            listener.again()
+
+    def stop_credentials(self) -> None:
+        """Refuse connections to the credentials endpoint; nothing when there is none."""
+        if self._keys.port:
+            self._keys.stop()
+
+    def resume_credentials(self) -> None:
+        """Accept them again."""
+        self._keys.again()
 
     def drop_connections(self) -> int:
         """Cut every connection and return how many there were."""
@@ -225,6 +300,7 @@ class Standin:
         for wire in wires:
             wire.abort()
             wire.peer.lost()
+        self._guests.cut()
         return len(wires)
 
     def forget(self, *, sessions: bool) -> None:
@@ -232,6 +308,7 @@ class Standin:
         for wire in list(self._wires):
             wire.abort()
             wire.peer.lost(will=False)
+        self._guests.cut()
         if sessions:
             self.broker.forget()
         self._look()
@@ -242,38 +319,37 @@ class Standin:
 
     # --- inside ---
 
-    def _bind(self) -> socket.socket:
-        listener = socket.socket(self._family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.setblocking(False)
-            listener.bind(self._address)
-        except OSError:
-            listener.close()
-            raise
-        return listener
-
-    async def _open(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._accept, sock=listener, ssl=self._context, backlog=_BACKLOG)
-        if self.faults.closed:  # refused again in the meantime
-            self.stop_listening()
-
-    def _accept(self) -> Wire:
+    def _make_wire(self, iam: str) -> Wire:
         self._count += 1
-        return Wire(self.broker, self._brake, self._count, self._wires)
+        return Wire(self.broker, self._brake, self._count, self._wires, iam=iam)
+
+    def _make_keys(self) -> Door:
+        site = Credentials(self.broker, self.registry)
+        return Door(None, site.answer, self._brake, clock=self.broker.clock, guests=self._guests)
+
+    def _registry_changed(self, *_: str) -> None:
+        # In a turn of its own: the registry may have been changed by a service, in the middle of a turn.
+        if self._wires:
+            asyncio.get_running_loop().call_soon(self._recheck)
+
+    def _recheck(self) -> None:
+        self.broker.begin()
+        self.broker.recheck()
+        self.broker.flush()
 
 
-def server_context(files: TlsFiles) -> ssl.SSLContext:
+def server_context(files: TlsFiles, *, web: bool = False, alpn: Sequence[str] = MQTT_ALPN) -> ssl.SSLContext:
     """Return a context for TLS 1.2 or newer that asks every client for a certificate of the same CA.
+
+    With `web` a client may do without, and may also choose HTTP.
 
     Raises: ConfigError when a file is missing or is not what it should be.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_mode = ssl.CERT_OPTIONAL if web else ssl.CERT_REQUIRED
     # AWS IoT Core takes MQTT on port 443 under the first name.
-    context.set_alpn_protocols(["x-amzn-mqtt-ca", "mqtt"])
+    context.set_alpn_protocols([*alpn, HTTP_ALPN] if web else list(alpn))
     try:
         context.load_cert_chain(files.cert, files.key)
         context.load_verify_locations(files.ca)

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from edge_runtime.clock import Clock
 from edge_runtime.pure.bucket import Bucket
+from edge_runtime.standin.access import Caller, caller_of
 from edge_runtime.standin.broker import Broker
 from edge_runtime.standin.peer import Peer
 
@@ -50,9 +51,9 @@ class Lane:
         self._task: asyncio.Task[None] | None = None
         self._bucket: Bucket | None = None
 
-    def throttle(self, bytes_per_s: float) -> None:
-        """Let no more bytes through than that; 0: no bound."""
-        self._bucket = Bucket(bytes_per_s, bytes_per_s) if bytes_per_s else None
+    def throttle(self, bucket: Bucket | None) -> None:
+        """Let no more bytes through than the bucket has, which other lanes may share."""
+        self._bucket = bucket
 
     def idle(self, size: int) -> bool:
         """Tell whether `size` bytes may pass by right now."""
@@ -96,10 +97,23 @@ class Lane:
         self._task = None
 
 
-class Wire(asyncio.Protocol):
-    """The protocol object of one connection. It is in `wires` for as long as it is connected."""
+def caller_behind(transport: asyncio.Transport, iam: str = "") -> Caller:
+    """Return who is at the other end of a connection, by its address and its client certificate."""
+    address = transport.get_extra_info("peername")
+    tls = transport.get_extra_info("ssl_object")
+    if tls is None:
+        return caller_of(str(address[0]) if address else "", None, iam=iam)
+    names = {key: value for part in (tls.getpeercert() or {}).get("subject", ()) for key, value in part}
+    return caller_of(str(address[0]) if address else "", tls.getpeercert(binary_form=True), names, iam)
 
-    def __init__(self, broker: Broker, brake: Brake, number: int, wires: set[Wire]) -> None:
+
+class Wire(asyncio.Protocol):
+    """The protocol object of one connection. It is in `wires` for as long as it is connected.
+
+    `iam` names the IAM credentials that came with a WebSocket.
+    """
+
+    def __init__(self, broker: Broker, brake: Brake, number: int, wires: set[Wire], *, iam: str = "") -> None:
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the connection is closed for good."""
         self.congested = False
@@ -113,8 +127,12 @@ class Wire(asyncio.Protocol):
         self._reading = True
         self._closed = False
         self._in = Lane(broker.clock, brake, self._arrive, spawn=self._spawn, name=f"standin[{number}].in")
-        self._in.throttle(broker.limits.bytes_per_s)
         self._out = Lane(broker.clock, brake, self._depart, spawn=self._spawn, name=f"standin[{number}].out")
+        if rate := broker.limits.bytes_per_s:
+            both = Bucket(rate, rate)
+            self._in.throttle(both)
+            self._out.throttle(both)
+        self._iam = iam
 
     # --- asyncio's side ---
 
@@ -122,6 +140,7 @@ class Wire(asyncio.Protocol):
         """Take the socket."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows the type; create_server makes no other
         self._transport = transport
+        self.peer.caller = caller_behind(transport, self._iam)
         self._wires.add(self)  # not before: a TLS handshake that fails never comes here, nor to connection_lost
         self.rearm()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
@@ -28,8 +28,27 @@ _DISK_EVERY_S = 1.0
 _STEP_BYTES = 64 << 10
 _SHRINK_PAGES = 256
 _TIGHT_S = 2.0
+_STEPS = 4
+"""How often one commit thins at most, before it drops."""
+_NEARLY_FULL = 16
+"""Thinning begins when this part of the room is left, so that there is time for it before something is dropped."""
 _PLENTY_BYTES = 16 << 20
 """More than the log and the ballast take."""
+
+
+def limit_of(folder: Path, limits: StoreLimits) -> int:
+    """Return the bound of a database file that is in this folder, or will be. Raises: OSError."""
+    disk = os.statvfs(folder)
+    return limits.limit_bytes or max(_LEAST_BYTES, min(DEFAULT_BYTES, disk.f_bavail * disk.f_frsize // 10))
+
+
+def room_on_disk(folder: Path, limits: StoreLimits) -> int:
+    """Return by how many bytes files may grow there until the share of the disk is reached that stays free.
+
+    Raises: OSError.
+    """
+    disk = os.statvfs(folder)
+    return max(0, int((disk.f_bavail - disk.f_blocks * limits.keep_free) * disk.f_frsize))
 
 
 class Need(NamedTuple):
@@ -47,14 +66,18 @@ class Budget:
         """Settle the limit. Raises: OSError when the folder cannot be looked at."""
         self._folder = folder
         self._keep_free = limits.keep_free
-        disk = os.statvfs(folder)
-        self.limit_bytes = limits.limit_bytes or max(
-            _LEAST_BYTES, min(DEFAULT_BYTES, disk.f_bavail * disk.f_frsize // 10)
-        )
+        self.limit_bytes = limit_of(folder, limits)
         self.file_bytes = self.limit_bytes + _SLACK_BYTES
         self._db: sqlite3.Connection | None = None
         self._left = 0
-        self._bounded = any(q.limit_bytes or q.when_full is Overflow.REJECT_NEW for q in queues)
+        bounds = list(queues)
+        self._bounded = any(q.limit_bytes or q.when_full is Overflow.REJECT_NEW for q in bounds)
+        self._step: Callable[[Writer, Counters, int], int | None] = lambda *_: None
+        if any(q.when_full is Overflow.DOWNSAMPLE for q in bounds):
+            # Only where an app asks for it; and now, for a full disk is no time to load a module.
+            from edge_runtime.store import downsample  # noqa: PLC0415 - same
+
+            self._step = downsample.step
         self._looked_s = 0.0
         self._tight_until_s = 0.0
         self.tight = False
@@ -128,11 +151,18 @@ class Budget:
         Raises: QueueFullError when a target that may not drop is full; nothing was dropped for it.
         """
         total = sum(need.size for need in needs.values())
+        for name, need in needs.items():
+            counters = writer.targets[name]
+            limit = counters.limits.limit_bytes
+            if _thins(counters) and need.size <= limit and _over(counters, need.size + limit // _NEARLY_FULL):
+                self._thin(writer, counters, need)
         full = [t for name, need in needs.items() if _over(t := writer.targets[name], need.size)]
         if total > self._left:
             writer.flush()
             # What was counted as room is re-measured now and then only: a look costs as much as a row.
             room = self.room()
+            if room - total < self.limit_bytes // _NEARLY_FULL and total <= self.limit_bytes:
+                room += self._thin_all(writer, needs, total - room)
             self._left = min(room, max(_STEP_BYTES, total)) if room >= total else room
         self._check(writer, needs, full, total - self._left)
         debts = []
@@ -198,6 +228,27 @@ class Budget:
         self._left += short
         return [(fed[0], short)]
 
+    def _thin(self, writer: Writer, counters: Counters, need: Need) -> None:
+        """Thin a queue that is nearly full; more than once if it is full."""
+        for _ in range(_STEPS):
+            if self._step(writer, counters, need.lane) is None or not _over(counters, need.size):
+                return
+
+    def _thin_all(self, writer: Writer, needs: Mapping[str, Need], short: int) -> int:
+        """Thin the queues that may be, more than once if `short` bytes are missing. Return the bytes of pages freed."""
+        thinned = [counters for counters in writer.targets.values() if _thins(counters)]
+        if not thinned:
+            return 0
+        lane = min(need.lane for need in needs.values())
+        before = self.used_bytes()
+        steps = _STEPS
+        for counters in sorted(thinned, key=lambda c: (c.name not in needs, -c.bytes)):
+            while steps and self._step(writer, counters, lane) is not None:
+                steps -= 1
+                if before - self.used_bytes() >= short:
+                    return before - self.used_bytes()
+        return before - self.used_bytes()
+
     @staticmethod
     def evict(writer: Writer, counters: Counters, wanted: int, lane: int = 0) -> int:
         """Drop what matters least until `wanted` bytes are free, and nothing of a lane more urgent than `lane`.
@@ -240,6 +291,10 @@ class Budget:
         self._looked_s = time.monotonic()
         disk = os.statvfs(self._folder)
         self.tight = disk.f_bavail < disk.f_blocks * self._keep_free or self._looked_s < self._tight_until_s
+
+
+def _thins(counters: Counters) -> bool:
+    return counters.limits.when_full is Overflow.DOWNSAMPLE
 
 
 def _refuses(counters: Counters) -> bool:

@@ -17,12 +17,10 @@ from pathlib import Path
 
 from edge_runtime import failpoint
 from edge_runtime.errors import HostError, StoreError
-from edge_runtime.store import schema
+from edge_runtime.store import formats, schema
 
 BALLAST_BYTES = 1 << 20
 """Room that is given back when the disk is full: a delete needs log space before it can free any."""
-FORMAT = "format"
-"""The memo that holds the version once more."""
 WAL_PAGES = 1000
 """After about so many pages the log is written back (`Writer.checkpoint`)."""
 
@@ -156,7 +154,10 @@ class KeptLog:
 
     def set_aside(self) -> Path:
         """Copy the log, so that it can be read when SQLite has written over it. Return the copy. Raises: OSError."""
-        aside = self._log.with_name(f"{self._log.name}.corrupt-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+        stem = f"{self._log.name}.corrupt-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+        aside, count = self._log.with_name(stem), 1
+        while aside.exists():  # a clock that begins in 1970 at every boot says the same time again
+            aside, count = self._log.with_name(f"{stem}-{count}"), count + 1
         aside.touch(mode=0o600)
         shutil.copyfile(self._kept if self._kept.exists() else self._log, aside)
         return aside
@@ -240,34 +241,21 @@ def _configure(db: sqlite3.Connection, *, max_pages: int, new: bool, alone: bool
 
 def _create(db: sqlite3.Connection, path: Path, *, known: bool) -> None:
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    tables = _tables(db)
-    if version == schema.VERSION and tables >= schema.NAMES:
+    tables = formats.tables(db)
+    if formats.is_known(db):
         return
-    if version > schema.VERSION and _format(db) != schema.VERSION:
+    if version > schema.VERSION and formats.noted(db) not in formats.KNOWN:
         raise StoreError(
             f"{path} has format {version}, this runtime knows {schema.VERSION}",
             hint="install the newer runtime again, or keep the file and start with another --state DIR",
         )
     if version or tables or known:
         raise DamagedError(f"the file says it has format {version}, and has the tables {sorted(tables)}")
-    note = schema.memo_row(FORMAT, str(schema.VERSION))
+    note = schema.memo_row(formats.FORMAT, str(schema.VERSION))
     db.executescript(f"BEGIN IMMEDIATE; {schema.TABLES} PRAGMA user_version = {schema.VERSION};")
     db.execute("INSERT INTO memo VALUES (?, ?, ?)", note)
     db.execute("COMMIT")
     failpoint.reach("open.created")
-
-
-def _tables(db: sqlite3.Connection) -> set[str]:
-    return {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-
-
-def _format(db: sqlite3.Connection) -> int:
-    """Return the version that the file's second note of it says, or 0: a flipped bit is no newer version."""
-    try:
-        row = db.execute("SELECT * FROM memo WHERE key = ?", (FORMAT,)).fetchone()
-    except sqlite3.Error:
-        return 0
-    return int(row[1]) if row is not None and schema.memo_row(row[0], row[1]) == row else 0
 
 
 def is_sound(path: Path) -> bool:
@@ -287,8 +275,7 @@ def lenient(raw: bytes) -> str:
 
 def check(db: sqlite3.Connection) -> bool:
     """Return True when a full check finds nothing wrong. Raises: sqlite3.Error."""
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version != schema.VERSION or not _tables(db) >= schema.NAMES:
+    if not formats.is_known(db):
         return False
     # Not quick_check, which passes over the indices; those here are small.
     return bool(db.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok")

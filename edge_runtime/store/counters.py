@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import sqlite3
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import NamedTuple, cast
 
 from edge_runtime.app import QueueLimits
 from edge_runtime.model import Reason
+from edge_runtime.store.lane import Backlog
 
 FIELDS = (
     "produced", "delivered", "expired", "overflow", "superseded", "purged", "corrupted", "dead", "rejected", "bytes",
+    "thinned",
 )  # fmt: skip
+_FIRST = 10
+"""So many of them format 1 of the file had."""
+_BYTES = FIELDS.index("bytes")
 SAVE = f"UPDATE target SET {', '.join(f'{name} = ?' for name in FIELDS)}, checksum = ? WHERE id = ?"  # noqa: S608 - ours
-LOAD = f"SELECT id, name, {', '.join(FIELDS)}, checksum FROM target"  # noqa: S608 - our own constants
-ADD = f"INSERT INTO target VALUES ({', '.join('?' * (len(FIELDS) + 3))})"  # noqa: S608 - our own constants
-_SETTLED = ("delivered", "expired", "overflow", "superseded", "purged", "corrupted")
+_COLUMNS = "SELECT name FROM pragma_table_info('target')"
+_SEALED = (*FIELDS, "checksum")
+ADD = f"INSERT INTO target (id, name, {', '.join(_SEALED)}) VALUES ({', '.join('?' * (len(_SEALED) + 2))})"  # noqa: S608 - our own constants
+_DROPS = (Reason.OVERFLOW, Reason.SUPERSEDED, Reason.PURGED, Reason.CORRUPTED, Reason.THINNED)
+_SETTLED = ("delivered", "expired", *_DROPS)
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +50,8 @@ class Counters:
     """Events refused because the queue was full: never accepted, so no part of `produced`."""
     bytes: int = 0
     """About what its messages take on disk, dead letters included."""
+    thinned: int = 0
+    """Messages whose readings another one carries now."""
     saved: int = 0
     """What `produced` was when the row was last written."""
     limits: QueueLimits = field(default_factory=QueueLimits)
@@ -49,11 +59,15 @@ class Counters:
     """By lane: up to this sequence number, messages were dropped or expired since the start."""
     spared: set[tuple[int, int]] = field(default_factory=set)
     """(lane, sequence number) of replayed letters, which wait although they are below the floor."""
+    read: list[int] = field(default_factory=lambda: [0] * 16)
+    """By lane: up to this sequence number, messages were read for the consumer since the start."""
+    backlog: Mapping[int, Backlog] | None = None
+    """By lane: which rows nobody holds, as of the beginning of the batch. None: nobody holds any."""
 
     @property
     def dropped(self) -> int:
         """Messages given up, for whatever reason."""
-        return self.overflow + self.superseded + self.purged + self.corrupted
+        return self.overflow + self.superseded + self.purged + self.corrupted + self.thinned
 
     @property
     def queued(self) -> int:
@@ -63,8 +77,7 @@ class Counters:
     @property
     def reasons(self) -> dict[str, int]:
         """The drops by reason, those that happened."""
-        drops = (Reason.OVERFLOW, Reason.SUPERSEDED, Reason.PURGED, Reason.CORRUPTED)
-        return {str(r): getattr(self, r) for r in drops if getattr(self, r)}
+        return {str(r): getattr(self, r) for r in _DROPS if getattr(self, r)}
 
     def gone(self, reason: Reason, count: int, size: int) -> None:
         """Count messages that leave without having been delivered."""
@@ -75,7 +88,7 @@ class Counters:
         """Return the columns that are saved, in the order of FIELDS."""
         return (
             self.produced, self.delivered, self.expired, self.overflow, self.superseded, self.purged, self.corrupted,
-            self.dead, self.rejected, self.bytes,
+            self.dead, self.rejected, self.bytes, self.thinned,
         )  # fmt: skip
 
     def row(self) -> tuple[int | str, ...]:
@@ -116,6 +129,47 @@ def seal(row_id: int, name: str, values: Sequence[int]) -> int:
 
 
 def is_intact(row: Sequence[object]) -> bool:
-    """Tell whether a row that LOAD returned is what was written."""
+    """Tell whether a row of table `target`, with the checksum at its end, is what was written; of any format."""
     row_id, name, *values, checksum = row
     return checksum == seal(cast("int", row_id), str(name), cast("list[int]", values))
+
+
+class Loaded(NamedTuple):
+    """A row of table `target`, as it was read."""
+
+    id: int
+    name: str
+    values: tuple[int, ...]
+    """In the order of FIELDS."""
+    intact: bool
+
+
+def load(db: sqlite3.Connection) -> list[Loaded]:
+    """Return the ledgers that a database holds, of any format that is known. Raises: sqlite3.Error."""
+    there = {name for (name,) in db.execute(_COLUMNS)}
+    fields = ", ".join(name for name in FIELDS if name in there or name in FIELDS[:_FIRST])
+    return [_loaded(row) for row in db.execute(f"SELECT id, name, {fields}, checksum FROM target").fetchall()]  # noqa: S608 - ours
+
+
+def from_columns(columns: Sequence[object]) -> Loaded | None:
+    """Return the ledger of a row as it lies in the file, of any format; None for what is no row of the table.
+
+    The column that format 2 brought is behind the checksum there.
+    """
+    row_id, name, *values = columns
+    if len(values) not in {_FIRST + 1, len(FIELDS) + 1}:
+        return None
+    first, checksum, added = values[:_FIRST], values[_FIRST], values[_FIRST + 1 :]
+    loaded = _loaded((row_id, name, *first, *added, checksum))
+    return loaded if loaded.intact else None
+
+
+def with_bytes(values: tuple[int, ...], produced: int, size: int) -> tuple[int, ...]:
+    """Return counters with another `produced` and so many more bytes."""
+    return (produced, *values[1:_BYTES], values[_BYTES] + size, *values[_BYTES + 1 :])
+
+
+def _loaded(row: Sequence[object]) -> Loaded:
+    row_id, name, *values, _ = row
+    missing = [0] * (len(FIELDS) - len(values))
+    return Loaded(cast("int", row_id), str(name), cast("tuple[int, ...]", (*values, *missing)), is_intact(row))

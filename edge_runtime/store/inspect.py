@@ -10,7 +10,7 @@ import heapq
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -18,9 +18,10 @@ from edge_runtime.app import StoreLimits
 from edge_runtime.clock import SystemClock
 from edge_runtime.errors import NotFoundError, StoreError
 from edge_runtime.plugin import nearest
+from edge_runtime.pure.timeline import MEMO, Timeline
 from edge_runtime.store import letters, schema
 from edge_runtime.store.connection import lenient
-from edge_runtime.store.counters import LOAD, Counters
+from edge_runtime.store.counters import Counters, Loaded, load
 from edge_runtime.store.jobs import Work
 from edge_runtime.store.keeper import tally
 from edge_runtime.store.salvage import count_rows
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 _PAGE = 256
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAMAGED = "damaged: its checksum does not match"
 
 
@@ -71,9 +73,46 @@ def ledger(path: Path) -> list[LedgerRow]:
     """
     with _reading(path) as db:
         db.execute("BEGIN")
-        rows = [_ledger_row(db.conn, *row) for row in db.execute(LOAD).fetchall()]
+        rows = [_ledger_row(db.conn, row) for row in load(db.conn)]
         db.execute("COMMIT")
     return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a queue stands by the books, without its rows having been counted."""
+
+    target: str
+    queued: int
+    bytes: int
+    """About what its messages take on disk, dead letters included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A quick look, whose time does not depend on what waits."""
+
+    queues: Sequence[Standing]
+    used_bytes: int
+    """What of the file holds something."""
+    free_bytes: int
+    """What of it holds nothing, and can be used again."""
+    memos: Mapping[str, str]
+    """What is remembered under the keys that were asked for, where there is something intact."""
+
+
+def survey(path: Path, memos: Sequence[str]) -> Survey:
+    """Look how the queues of the database `path` stand, and what is remembered under these keys.
+
+    Raises: as `ledger`.
+    """
+    with _reading(path) as db:
+        db.execute("BEGIN")
+        queues = [_standing(db.conn, row) for row in load(db.conn)]
+        pages, free = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "freelist_count"))
+        found = {key: text for key in memos if (text := _memo(db, key)) is not None}
+        db.execute("COMMIT")
+    return Survey(queues, (pages - free) * schema.PAGE_SIZE, free * schema.PAGE_SIZE, found)
 
 
 def messages(
@@ -81,8 +120,9 @@ def messages(
 ) -> Iterator[dict[str, object]]:
     """Yield what waits in a queue, or its dead letters, in the order of their numbers.
 
-    Each is a dict of `seq`, `topic`, `payload` (bytes), `source`, `time` (ISO 8601, UTC), `id`, `priority`, `tries`,
-    `headers` (dict) and `reason` (of a dead letter; else empty). Of a damaged row only what may be read is there.
+    Each is a dict of `seq`, `topic`, `payload` (bytes), `source`, `time` (ISO 8601, UTC), `clock`, `id`, `priority`,
+    `tries`, `headers` (dict) and `reason` (of a dead letter; else empty). `clock` tells what the time is worth:
+    `synced`, `corrected`, or `unsynced` for an estimate. Of a damaged row only what may be read is there.
 
     Args:
         path: `queue.db` in the state folder.
@@ -139,13 +179,12 @@ def _reading(path: Path) -> Iterator[Database]:
         raise StoreError(f"{path} cannot be read: {error}", hint="edge doctor") from error
 
 
-def _ledger_row(db: sqlite3.Connection, row_id: int, name: str, *saved: int) -> LedgerRow:
-    *values, _ = saved
-    books = Counters(row_id, name)
-    books.restore(tally(db, row_id, values))
-    waiting, dead, size, _ = count_rows(db, row_id)
+def _ledger_row(db: sqlite3.Connection, row: Loaded) -> LedgerRow:
+    books = Counters(row.id, row.name)
+    books.restore(tally(db, row.id, row.values))
+    waiting, dead, size, _ = count_rows(db, row.id)
     return LedgerRow(
-        name, books.produced, books.delivered, waiting, books.expired, books.dropped, dead, books.reasons, size
+        row.name, books.produced, books.delivered, waiting, books.expired, books.dropped, dead, books.reasons, size
     )
 
 
@@ -158,25 +197,47 @@ def _page(db: Database, target: str, lanes: Sequence[int], after: int, limit: in
     spans = [(*schema.lane_range(known[target], lane, after), limit) for lane in lanes]
     rows = [row for span in spans for row in db.execute(schema.SELECT, span).fetchall()]
     first = heapq.nsmallest(limit, rows, key=lambda row: schema.unpack_id(row[0])[2])
-    return [_message(target, row) for row in first]
+    timeline = _timeline(db)
+    return [_message(target, row, timeline) for row in first]
 
 
-def _message(target: str, row: tuple[object, ...]) -> dict[str, object]:
+def _timeline(db: Database) -> Timeline:
+    """Return what is known of the clocks by which messages were stamped."""
+    text = _memo(db, MEMO)
+    if text is not None:
+        with contextlib.suppress(ValueError):  # a later version's: then nothing is known
+            return Timeline.from_text(text)
+    return Timeline()
+
+
+def _memo(db: Database, key: str) -> str | None:
+    row = db.execute("SELECT * FROM memo WHERE key = ?", (key,)).fetchone()
+    return str(row[1]) if row is not None and row == schema.memo_row(row[0], row[1]) else None
+
+
+def _standing(db: sqlite3.Connection, row: Loaded) -> Standing:
+    books = Counters(row.id, row.name)
+    books.restore(tally(db, row.id, row.values))
+    return Standing(row.name, max(0, books.queued), books.bytes)
+
+
+def _message(target: str, row: tuple[object, ...], timeline: Timeline) -> dict[str, object]:
     row_id, topic, payload, *_ = cast("schema.Row", row)
     _, lane, seq = schema.unpack_id(row_id)
     try:
         message = schema.from_row(target, row)
     except StoreError:
         return {
-            "seq": seq, "topic": topic, "payload": payload, "source": "", "time": "", "id": "", "priority": lane,
-            "tries": 0, "headers": {}, "reason": _DAMAGED,
+            "seq": seq, "topic": topic, "payload": payload, "source": "", "time": "", "clock": "", "id": "",
+            "priority": lane, "tries": 0, "headers": {}, "reason": _DAMAGED,
         }  # fmt: skip
     event = letters.without_marks(message).event
-    at = datetime.fromtimestamp(event.time.wall_ns / 1e9, UTC)
+    wall_ns, mark = timeline.of(event.time)
+    at = _EPOCH + timedelta(milliseconds=wall_ns // 1_000_000)
     return {
         "seq": seq, "topic": topic, "payload": payload, "source": event.source,
-        "time": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), "id": event.id,
-        "priority": message.priority, "tries": message.tries, "headers": dict(event.headers),
+        "time": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), "clock": mark,
+        "id": event.id, "priority": message.priority, "tries": message.tries, "headers": dict(event.headers),
         "reason": message.event.headers.get(schema.REASON, "") if lane == schema.DEAD else "",
     }  # fmt: skip
 

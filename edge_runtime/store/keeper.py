@@ -16,10 +16,10 @@ from pathlib import Path
 from edge_runtime.app import Overflow, QueueLimits, StoreLimits
 from edge_runtime.clock import Clock
 from edge_runtime.errors import EdgeError, StoreError
-from edge_runtime.store import connection, salvage, schema
+from edge_runtime.store import connection, formats, salvage, schema
 from edge_runtime.store.budget import Budget
 from edge_runtime.store.connection import Ballast, Trouble
-from edge_runtime.store.counters import ADD, LOAD, SAVE, Counters, is_intact
+from edge_runtime.store.counters import ADD, SAVE, Counters, load, with_bytes
 from edge_runtime.store.highwater import HighWater, Mark
 
 _log = logging.getLogger(__name__)
@@ -121,6 +121,10 @@ class Keeper:
         """Write memos in this transaction."""
         self.db.executemany(_PUT_MEMO, [schema.memo_row(*pair) for pair in memo.items()])
 
+    def logged(self, size: int) -> None:
+        """Take note of bytes written to the log, so that it is written back in time."""
+        self._logged_bytes += size
+
     def examine(self) -> None:
         """Check the file as a whole, not more often than every few minutes: one damaged row may not be the only thing.
 
@@ -169,6 +173,7 @@ class Keeper:
             self._log.drop()
             if kept:
                 self._write_back()
+            formats.upgrade(self._db)  # not before the log was believed: it is written over
             self._load(books)
             self._load_age()
             self._catch_up(aside)
@@ -196,9 +201,8 @@ class Keeper:
     def _read_books(self) -> list[Books]:
         """Return id, name and counters of all targets; None for counters that are damaged."""
         names, books = self._names(), list[Books]()
-        for row in self.db.execute(LOAD).fetchall():
-            row_id, name, *values, _ = row
-            if is_intact(row):
+        for row_id, name, values, intact in load(self.db):
+            if intact:
                 books.append((row_id, name, tally(self.db, row_id, values)))
             else:
                 known = self.by_id.get(row_id)
@@ -441,10 +445,10 @@ def _age_of(meta: str) -> int:
         return 0
 
 
-def tally(db: sqlite3.Connection, target: int, values: Sequence[int]) -> tuple[int, ...]:
+def tally(db: sqlite3.Connection, target: int, values: tuple[int, ...]) -> tuple[int, ...]:
     """Return a target's counters with what was accepted since they were saved: at most a few hundred messages."""
-    produced, *others, size = values
-    last = produced
+    last = produced = values[0]
+    size = 0
     for lane in (*range(schema.LANES), schema.DEAD):
         span = schema.lane_range(target, lane, produced)
         for row_id, row_size in db.execute(_SIZES, span):
@@ -452,4 +456,4 @@ def tally(db: sqlite3.Connection, target: int, values: Sequence[int]) -> tuple[i
             if seq <= produced + schema.UNSAVED or schema.is_intact(db.execute(_ROW, (row_id,)).fetchone()):
                 last = max(last, seq)  # else a flipped bit in the id made it a number that was never given out
             size += row_size + schema.ROW_OVERHEAD
-    return last, *others, size
+    return with_bytes(values, last, size)

@@ -18,16 +18,17 @@ from pathlib import Path
 from typing import cast
 
 from edge_runtime.errors import StoreError
-from edge_runtime.store import pages, schema
-from edge_runtime.store.connection import FORMAT, Ballast, connect
-from edge_runtime.store.counters import ADD, FIELDS, Counters, is_intact
+from edge_runtime.pure import thinning
+from edge_runtime.store import formats, pages, schema
+from edge_runtime.store.connection import Ballast, connect
+from edge_runtime.store.counters import ADD, FIELDS, Counters, from_columns
 from edge_runtime.store.highwater import Mark
 
 _SUFFIXES = ("", "-wal", "-shm")
-_TARGET_COLUMNS = 3 + len(FIELDS)
 _MEMO_COLUMNS = 3
 _CHUNK = 500
 _INSERT_NEW = f"INSERT OR IGNORE INTO message VALUES ({', '.join('?' * schema.COLUMNS)})"  # noqa: S608 - ours
+_REPLACE = _INSERT_NEW.replace("IGNORE", "REPLACE")
 _COUNT = f"SELECT count(*), sum({schema.SIZE}) FROM message WHERE id BETWEEN ? AND ?"  # noqa: S608 - our own constants
 _LAST_FIRST = "SELECT * FROM message WHERE id BETWEEN ? AND ? ORDER BY id DESC"
 
@@ -162,7 +163,8 @@ def _carry_over(damaged: Path, db: sqlite3.Connection, memory: Memory) -> tuple[
     memos: dict[str, str] = {}
     messages = _intact(damaged, targets, memos)
     while chunk := list(islice(messages, _CHUNK)):
-        db.executemany(_INSERT_NEW, chunk)
+        if db.executemany(_INSERT_NEW, chunk).rowcount < len(chunk):
+            _keep_the_thinner(db, chunk)
     db.executemany("INSERT OR REPLACE INTO memo VALUES (?, ?, ?)", [schema.memo_row(*pair) for pair in memos.items()])
     targets.update(memory.counters)
     ids = {row_id for (row_id,) in db.execute(f"SELECT DISTINCT id >> {schema.TARGET_SHIFT} FROM message")}  # noqa: S608 - ours
@@ -180,6 +182,19 @@ def _carry_over(damaged: Path, db: sqlite3.Connection, memory: Memory) -> tuple[
         if name in memory.latest:
             _index_latest(db, row_id)
     return total, lost
+
+
+def _keep_the_thinner(db: sqlite3.Connection, rows: Iterable[tuple[object, ...]]) -> None:
+    """Of two rows of one id, keep the one that stands for more readings: the other is a stale copy from before."""
+    for row in rows:
+        (known,) = db.execute("SELECT payload FROM message WHERE id = ?", row[:1]).fetchone()
+        if _readings(row[2]) > _readings(known):
+            db.execute(_REPLACE, row)
+
+
+def _readings(payload: object) -> int:
+    reading = thinning.parse(cast("bytes", payload), 0, 0)
+    return reading.summary.readings if reading is not None else 1
 
 
 def _settle(db: sqlite3.Connection, known: Counters | None, fresh: Counters, mark: Mark | None) -> tuple[Counters, int]:
@@ -203,15 +218,15 @@ def _intact(damaged: Path, targets: dict[int, Counters], memos: dict[str, str]) 
             except StoreError:
                 continue
             yield row
-        elif len(row) == _TARGET_COLUMNS and is_intact(row):
-            known = targets.get(rowid)
-            if known is None or cast("int", row[2]) >= known.produced:
-                targets[rowid] = Counters(rowid, str(row[1]))
-                targets[rowid].restore(cast("tuple[int, ...]", row[2:-1]))
-        elif len(columns) == _MEMO_COLUMNS and schema.memo_row(str(columns[0]), str(columns[1])) == tuple(columns):
+        elif len(row) == _MEMO_COLUMNS and schema.memo_row(str(columns[0]), str(columns[1])) == tuple(columns):
             key, value = str(columns[0]), str(columns[1])
-            if key != FORMAT:
+            if key != formats.FORMAT:
                 memos[key] = value
+        elif len(row) > _MEMO_COLUMNS and (books := from_columns(row)) is not None:
+            known = targets.get(rowid)
+            if known is None or books.values[0] >= known.produced:
+                targets[rowid] = Counters(rowid, books.name)
+                targets[rowid].restore(books.values)
 
 
 def _drop_twins(db: sqlite3.Connection, target: int) -> None:

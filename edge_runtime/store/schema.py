@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 from edge_runtime.errors import StoreError
 from edge_runtime.model import NO_HEADERS, Event, Message, Stamp
 
-VERSION = 1
+VERSION = 2
 PAGE_SIZE = 4096
 LANES = 10
 DEAD = 15
@@ -51,7 +52,8 @@ CREATE TABLE target (
   dead INTEGER NOT NULL DEFAULT 0,
   rejected INTEGER NOT NULL DEFAULT 0,
   bytes INTEGER NOT NULL DEFAULT 0,
-  checksum INTEGER NOT NULL DEFAULT 0
+  checksum INTEGER NOT NULL DEFAULT 0,
+  thinned INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE message (
   id INTEGER PRIMARY KEY,
@@ -147,3 +149,16 @@ def from_row(target: str, row: tuple[object, ...]) -> Message:
     except (ValueError, TypeError, AttributeError):
         raise StoreError(f"row {row[0]} of queue {target!r} is damaged: its checksum does not match") from None
     return Message(event, target, priority, seq, tries, age_ns)
+
+
+def runs(ids: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield the runs of neighbouring numbers in a sorted list."""
+    if not ids:
+        return
+    first = last = ids[0]
+    for number in ids[1:]:
+        if number != last + 1:
+            yield first, last
+            first = number
+        last = number
+    yield first, last

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import cast
 
 from edge_runtime import failpoint
-from edge_runtime.app import QueueLimits, StoreLimits
+from edge_runtime.app import Overflow, QueueLimits, StoreLimits
 from edge_runtime.clock import Clock
 from edge_runtime.errors import StoreError
 from edge_runtime.model import NO_HEADERS, Message
@@ -48,6 +48,8 @@ class Store:
         self._loop = asyncio.get_running_loop()
         self._inbox: threads.SimpleQueue[list[Job] | None] = threads.SimpleQueue()
         self._pending: list[Job] = []
+        self._carried: dict[str, str] = {}
+        """To be remembered with the next commit."""
         self._busy = False
         self._blocked_s = 0.01
         """How long a batch waits for the disk: a moving average, of which the first batches tell little."""
@@ -57,6 +59,7 @@ class Store:
         self._closing = False
         self._writer: Writer
         self._queues: dict[str, Queue] = {}
+        self._thinned: list[Queue] = []
         self._ttl_wake = asyncio.Event()
         self._sweeper: asyncio.Task[None] | None = None
         self._thread: threading.Thread
@@ -87,6 +90,8 @@ class Store:
             raise
         for name, lanes in heads.items():
             self._queues[name] = Queue(self, name, lanes)
+            if self.counters(name).limits.when_full is Overflow.DOWNSAMPLE:
+                self._thinned.append(self._queues[name])
         self._sweeper = asyncio.create_task(self._sweep(), name="store.expiry")
         return self
 
@@ -114,6 +119,13 @@ class Store:
         """
         job = Change(entries, done=done, dead=dead, retried=retried, memo=memo)
         return self._submit(job)
+
+    def carry(self, memo: Mapping[str, str]) -> None:
+        """Remember things with the next commit that somebody causes, and for their sake cause none.
+
+        A crash before that loses them, and so does a commit that fails.
+        """
+        self._carried.update(memo)
 
     def work(self, run: Callable[[Writer], object], *, writes: bool = False) -> asyncio.Future[object]:
         """Call `run` on the writer's thread and return what it returns. It must be short: everybody waits for it."""
@@ -190,6 +202,11 @@ class Store:
         if self._pending and not self._busy:
             self._busy = True
             batch, self._pending = self._pending[:_BATCH], self._pending[_BATCH:]
+            if self._carried and not all(isinstance(job, Work) and not job.writes for job in batch):
+                batch.append(Change(memo=self._carried))
+                self._carried = {}
+            for queue in self._thinned:  # what the loop does with them until the batch is done touches no backlog
+                self._writer.targets[queue.name].backlog = dict(queue.backlog())
             if self._blocked_s < _PATIENCE_S and self._process(self._writer, batch, at_leisure=False):
                 self._finished(batch)
             else:

@@ -351,7 +351,7 @@ class Writer(Keeper):
 
     def _delete_sized(self, ids: Sequence[int]) -> tuple[int, int]:
         """Delete rows of which some may be gone already. Return how many there were, and their size."""
-        sizes = [size for r in _ranges(ids) for (size,) in self.db.execute(_DELETE_SIZED, r).fetchall()]
+        sizes = [size for r in schema.runs(ids) for (size,) in self.db.execute(_DELETE_SIZED, r).fetchall()]
         size = sum(sizes) + schema.ROW_OVERHEAD * len(sizes)
         self._logged_bytes += size
         return len(sizes), size
@@ -431,7 +431,9 @@ class Writer(Keeper):
         self._make_sure(name, damaged)
         if not more:
             self._recount(counters)
-        return Page(messages, damaged, upto if more else counters.produced, more)
+        upto = upto if more else counters.produced
+        counters.read[lane] = max(counters.read[lane], upto)
+        return Page(messages, damaged, upto, more)
 
     def _make_sure(self, name: str, damaged: Iterable[int]) -> None:
         """Look twice: what was read may be wrong, and right on the disk. Raises: DamagedError the first time."""
@@ -477,16 +479,3 @@ def _needs(entries: Iterable[Entry]) -> dict[str, Need]:
             known, lane = needs.get(target, (0, priority))
             needs[target] = Need(known + size, min(lane, priority))
     return needs
-
-
-def _ranges(ids: Sequence[int]) -> Iterable[tuple[int, int]]:
-    """Yield the runs of neighbouring numbers in a sorted list."""
-    if not ids:
-        return
-    first = last = ids[0]
-    for number in ids[1:]:
-        if number != last + 1:
-            yield first, last
-            first = number
-        last = number
-    yield first, last

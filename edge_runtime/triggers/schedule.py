@@ -4,8 +4,7 @@ Which times are fired after a jump of the clock or a restart: see `edge_runtime.
 
 One timer serves all schedules. It sleeps by steady time until the earliest is due, but never longer than a minute,
 and then compares the wall clock with what steady time says it should be: so a clock that was set is noticed within a
-minute, at the price of one wake-up a minute. (The kernel could tell at once, by a timerfd with
-TFD_TIMER_CANCEL_ON_SET, but Python has that from 3.13 only.)
+minute, which is as precise as schedules are, at the price of one wake-up a minute.
 """
 
 from __future__ import annotations

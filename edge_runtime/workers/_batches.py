@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from edge_runtime.app import Batch
 from edge_runtime.clock import Clock
-from edge_runtime.model import Message
+from edge_runtime.model import Message, Stamp
 from edge_runtime.pure.events.sqs import Item, sqs_event, sqs_record
 from edge_runtime.pure.permissions import OURS
+from edge_runtime.pure.timeline import Dated
 from edge_runtime.store.queue import Queue
 from edge_runtime.workers._retries import FIRST
 from edge_runtime.workers.inside.frames import LIMIT
@@ -57,15 +58,15 @@ async def _before(timer: asyncio.Future[None], queue: Queue, most: int) -> list[
     return None if getting.cancelled() else getting.result()
 
 
-def pack(messages: Sequence[Message], name: str, wall_ns: int) -> tuple[bytes, int]:
+def pack(messages: Sequence[Message], name: str, wall_ns: int, date: Callable[[Stamp], Dated]) -> tuple[bytes, int]:
     """Return the event for function `name`, and how many of the messages, from the first on, found room in it.
 
-    Their payloads must be UTF-8.
+    Their payloads must be UTF-8. `date` tells the time of a stamp.
     """
     records: list[bytes] = []
     room = LIMIT - _FRAME_BYTES
     for message in messages:
-        record = sqs_record(_item(message, wall_ns // 1_000_000), name)
+        record = sqs_record(_item(message, wall_ns // 1_000_000, date(message.event.time)), name)
         room -= len(record) + 1
         if room < 0:
             break
@@ -73,7 +74,7 @@ def pack(messages: Sequence[Message], name: str, wall_ns: int) -> tuple[bytes, i
     return sqs_event(records), len(records)
 
 
-def _item(message: Message, now_ms: int) -> Item:
+def _item(message: Message, now_ms: int, dated: Dated) -> Item:
     event = message.event
     attributes = {key: value for key, value in event.headers.items() if not key.startswith(OURS)}
     first = event.headers.get(FIRST, "")
@@ -82,7 +83,7 @@ def _item(message: Message, now_ms: int) -> Item:
         receipt=f"{message.target}:{message.priority}:{message.seq}:{message.tries}",
         body=event.payload.decode(),
         received=message.tries + 1,
-        sent_ms=event.time.wall_ns // 1_000_000,
+        sent_ms=dated.wall_ns // 1_000_000,
         first_ms=int(first) if first.isdecimal() else now_ms,
         sender=event.source,
         attributes={**attributes, "subject": event.topic},

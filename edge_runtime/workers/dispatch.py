@@ -24,9 +24,10 @@ from edge_runtime import failpoint
 from edge_runtime.app import Function
 from edge_runtime.clock import Clock, new_id
 from edge_runtime.errors import EdgeError
-from edge_runtime.model import Event, Message, Result
+from edge_runtime.model import Event, Message, Result, Stamp
 from edge_runtime.pure.events.sqs import failed_items
 from edge_runtime.pure.permissions import CLIENT_CONTEXT, OURS, depth
+from edge_runtime.pure.timeline import CORRECTED, SYNCED, Dated
 from edge_runtime.store.jobs import Entry
 from edge_runtime.store.store import Store
 from edge_runtime.workers import _outcomes as outcomes
@@ -38,6 +39,11 @@ from edge_runtime.workers._settling import Settling
 
 BYTES = "application/octet-stream"
 """The content type of a payload that is handed over unparsed."""
+
+
+TIME, CLOCK = "edge-time", "edge-clock"
+"""In the client context of a handler, when an event was stamped by a clock that was wrong and has been set since: when
+it happened, in milliseconds since the epoch, and the mark `corrected`."""
 
 
 class Invoker(Protocol):
@@ -81,14 +87,19 @@ class Dispatcher:
         *,
         route: Callable[[Event], Entry],
         emitted: Callable[[Sequence[Entry]], None] | None = None,
+        date: Callable[[Stamp], Dated] = lambda stamp: Dated(stamp.wall_ns, SYNCED),
     ) -> None:
-        """`route` says which targets an event feeds, or raises LimitError; `emitted` is told what was accepted."""
+        """`route` says which targets an event feeds, or raises LimitError; `emitted` is told what was accepted.
+
+        `date` tells the time of a stamp as well as it is known when the event is handed over.
+        """
         self.target = f"function/{function.name}"
         self._function = function
         self._store = store
         self._queue = store.queue(self.target)
         self._pool = pool
         self._clock = clock
+        self._date = date
         self._turn = asyncio.Lock()
         self._running = 0
         self._finishing = False
@@ -207,6 +218,9 @@ class Dispatcher:
         if event.headers:
             custom = {**{k: v for k, v in event.headers.items() if not k.startswith(OURS)}, **custom}
             deep = depth(event.headers)
+        wall_ns, mark = self._date(event.time)
+        if mark == CORRECTED:  # what the payload says of its time is wrong
+            custom |= {TIME: str(wall_ns // 1_000_000), CLOCK: mark}
         context: dict[str, object] = {"custom": custom}
         if CLIENT_CONTEXT in event.headers:
             context["client_context"] = event.headers[CLIENT_CONTEXT]
@@ -217,7 +231,7 @@ class Dispatcher:
     async def _batch(self, hand: list[Message]) -> _Call | None:
         """Return the invocation for a batch. What finds no room in it goes back to the queue."""
         now = self._clock.now()
-        payload, count = pack(hand, self._function.name, now.wall_ns)
+        payload, count = pack(hand, self._function.name, now.wall_ns, self._date)
         if count < len(hand):
             self._queue.give_back(hand[max(count, 1) :])
             del hand[max(count, 1) :]

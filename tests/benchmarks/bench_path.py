@@ -41,6 +41,14 @@ class Timed:
         """Connect the real link."""
         return bool(await self._link.connect(down=down, received=received))
 
+    async def subscribe(self, filters: Sequence[str]) -> None:
+        """Subscribe with the real link."""
+        await self._link.subscribe(filters)
+
+    def most_bytes(self, topic: str) -> int:
+        """Ask the real link."""
+        return int(self._link.most_bytes(topic))
+
     def publish(self, topic: str, payload: bytes, properties: Mapping[str, str]) -> Awaitable[None]:
         """Publish, and look at the clock when it is acknowledged."""
         future: asyncio.Future[None] = asyncio.ensure_future(self._link.publish(topic, payload, properties))

@@ -28,7 +28,7 @@ FAR_BACKLOG = 6_000
 WINDOW = 100
 PACK = 25
 ONE_WAY_S = 0.025
-PAYLOAD = b'{"n":%06d,"soil":0.4172,"unit":"ratio","text":"' + b"x" * 150 + b'"}'
+PAYLOAD = b'{"n":"%06d","soil":0.4172,"unit":"ratio","text":"' + b"x" * 150 + b'"}'
 ROUNDS = 3
 RECEIVE_MAXIMUM = f"max_inflight_messages {WINDOW}\n"
 """What AWS IoT Core grants; mosquitto grants 20 unless it is told otherwise."""

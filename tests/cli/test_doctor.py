@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
+import pwd
 import shutil
 import socket
 import subprocess
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from edge_runtime.app import App, LinkSpec, QueueLimits
-from edge_runtime.cli import _checks
-from edge_runtime.cli._certificates import certificates
+from edge_runtime.app import App, Device, LinkSpec, QueueLimits
+from edge_runtime.cli import _checks_machine as machine
+from edge_runtime.cli._accounts import READ, READ_WRITE, Account, service
+from edge_runtime.cli._certificates import certificates, token
+from edge_runtime.cli._checks_clock import clock, mend
+from edge_runtime.cli._checks_devices import buses, pins
+from edge_runtime.cli._finding import Finding, summary
+from edge_runtime.cli._together import Together
 from edge_runtime.clock import FakeClock
+from edge_runtime.host.timekeeper import NO_FLOOR, Floor
 from edge_runtime.standin import certs
+from edge_runtime.standin.registry import id_of_pem
 from edge_runtime.store.store import Store
 from tests.cli.fakehost import edge, running
+from tests.identities import Authority, put
+from tests.tokens import softhsm
 
 Row = tuple[str, str]
 
@@ -116,7 +129,7 @@ async def test_a_sound_database_in_this_folder(tmp_path: Path, monkeypatch: pyte
     store = await Store.open(tmp_path / ".edge", {"uplink": QueueLimits()}, clock=FakeClock())
     await store.close()
     monkeypatch.chdir(tmp_path)
-    [found] = _checks.database(Path(".edge"))
+    [found] = machine.database(Path(".edge"))
     assert found.level == "ok"
     assert found.text.startswith(f"{tmp_path}/.edge/queue.db is sound, ")
 
@@ -157,14 +170,141 @@ def test_an_app_without_pins_needs_none(app: Path, monkeypatch: pytest.MonkeyPat
 def test_a_bus_that_belongs_to_a_group(tmp_path: Path) -> None:
     (tmp_path / "gpiochip0").write_text("")
     (tmp_path / "gpiochip0").chmod(0)
-    [found] = _checks.buses(tmp_path)
-    assert (found.level, found.fix) == ("warn", "sudo usermod -aG gpio $USER, then log in again")
+    [found] = buses(tmp_path)
+    group = grp.getgrgid((tmp_path / "gpiochip0").stat().st_gid).gr_name
+    assert (found.level, found.fix) == ("warn", f"sudo usermod -aG {group} $USER, then log in again")
 
 
 def test_buses_that_are_there_or_not(tmp_path: Path) -> None:
-    assert list(_checks.buses(tmp_path)) == []
-    (tmp_path / "i2c-1").write_text("")
-    assert [(f.what, f.level, f.text) for f in _checks.buses(tmp_path)] == [("i2c", "ok", f"{tmp_path}/i2c-1")]
+    assert list(buses(tmp_path)) == []
+    for name in ("i2c-1", "ttyAMA0", "ttyS0", *(f"video{n}" for n in range(6))):
+        (tmp_path / name).write_text("")
+    assert [(f.what, f.level, f.text) for f in buses(tmp_path)] == [
+        ("i2c", "ok", f"{tmp_path}/i2c-1"),
+        ("dialout", "ok", f"{tmp_path}/ttyAMA0"),
+        ("video", "ok", ", ".join(f"{tmp_path}/video{n}" for n in range(4)) + " and 2 more"),
+    ]
+
+
+def test_a_bus_that_the_service_may_not_open(tmp_path: Path) -> None:
+    chip = tmp_path / "gpiochip0"
+    chip.write_text("")
+    chip.chmod(0o660)
+    found = list(buses(tmp_path, Account("edge", 65_533, frozenset({65_533}), unit="edge.service")))
+    assert [(f.what, f.level) for f in found] == [("gpio", "warn")]
+    assert found[0].text == f"{chip} cannot be opened by edge, as whom the host runs"
+    assert found[0].fix.endswith(" edge, then sudo systemctl restart edge.service")
+
+
+def test_what_an_account_may_open(tmp_path: Path) -> None:
+    path = Path("/dev/null")
+    assert Account("edge", 65_533, frozenset()).may(path, READ_WRITE)
+    assert not Account("edge", 65_533, frozenset()).may(tmp_path / "none", READ)
+    secret = tmp_path / "key"
+    secret.write_text("")
+    secret.chmod(0o640)
+    owner = secret.stat()
+    assert Account("root", 0, frozenset()).may(secret, READ_WRITE)
+    assert not Account("edge", 65_533, frozenset()).may(secret, READ)
+    assert not Account("edge", 65_533, frozenset({owner.st_gid})).may(secret, READ_WRITE)
+
+
+def test_the_user_of_the_service(tmp_path: Path) -> None:
+    other = next(user for user in pwd.getpwall() if user.pw_uid not in (0, os.getuid()))
+    units = tmp_path / "units"
+    units.mkdir()
+    assert service(tmp_path, (units, tmp_path / "none")) is None
+    (units / "a.service").write_text("[Service]\nExecStart=/usr/bin/sledge run\nUser=nobody-here\n")
+    (units / "broken.service").symlink_to(tmp_path / "nowhere")
+    assert service(tmp_path, (units,)) is None
+    group = next(one for one in grp.getgrall() if one.gr_name != other.pw_name)
+    (units / "edge.service").write_text(
+        f"[Service]\nExecStart=/opt/edge/bin/edge run /etc/edge\nUser={other.pw_name}\n"
+        f"SupplementaryGroups={group.gr_name} no-such-group\n"
+    )
+    found = service(tmp_path, (units,))
+    assert found is not None
+    assert (found.name, found.uid, found.unit) == (other.pw_name, other.pw_uid, "edge.service")
+    assert group.gr_gid in found.groups
+    (units / "edge.service").write_text("[Service]\nExecStart=/opt/edge/bin/edge run\nUser=no-such-user\n")
+    assert service(tmp_path, (units,)) is None
+
+
+def test_pins_without_devices_or_on_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GPIOZERO_PIN_FACTORY", raising=False)
+    assert list(pins(App("a", Path("/")))) == []
+    [found] = pins(App("a", Path("/"), devices=(Device("lamp", "LED", {"pin": 4}),)))
+    if found.level == "fail":
+        assert found.text.startswith("lamp: the GPIO pins of this machine cannot be reached (lgpio: ")
+        assert "--simulate" in found.fix
+    else:
+        assert "driven by " in found.text
+
+
+# -- the clock ---------------------------------------------------------------------------------------------------------
+
+
+def told(state: Path, machine: FakeClock, floor: Floor = NO_FLOOR) -> Finding:
+    [found] = clock(state, machine, floor)
+    return found
+
+
+def test_a_clock_that_is_right_or_not(tmp_path: Path) -> None:
+    machine = FakeClock()
+    assert told(tmp_path, machine) == Finding("clock", "ok", "synchronized")
+    machine.right = False
+    found = told(tmp_path, machine)
+    assert (found.level, found.text[:17], bool(found.fix)) == ("warn", "not synchronized:", True)
+
+
+def test_a_clock_behind_what_has_been(tmp_path: Path) -> None:
+    machine = FakeClock(wall_s=1000)
+    machine.right = False
+    found = told(tmp_path, machine, Floor(sure_ns=1_700_000_000 * 10**9))
+    assert found.level == "fail"
+    assert found.text.startswith("the clock says 1970-01-01, which is wrong: it was 2023-11-14 before")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_that_sets_the_clock(tmp_path: Path) -> None:
+    def has(*names: str) -> Callable[[str], str | None]:
+        return lambda name: name if name in names else None
+
+    (tmp_path / "rtc0").write_text("")
+    assert mend(has("chronyc", "timedatectl"), tmp_path / "rtc0") == "chronyc tracking; sudo chronyc makestep"
+    assert mend(has("timedatectl"), tmp_path / "none") == "sudo timedatectl set-ntp true"
+    assert mend(has("timedatectl"), tmp_path / "rtc0").endswith("sudo hwclock --systohc")
+    assert mend(has(), tmp_path / "rtc0") == "sudo apt install systemd-timesyncd; or from the hardware: sudo hwclock -s"
+
+
+# -- side by side ------------------------------------------------------------------------------------------------------
+
+
+def test_a_check_that_fails_or_hangs_hurts_no_other() -> None:
+    never = threading.Event()
+
+    def hang() -> list[Finding]:
+        never.wait(60)
+        return []
+
+    def fail() -> list[Finding]:
+        raise RuntimeError("strange")
+
+    try:
+        together = Together([("a", hang, 0.05), ("b", fail, 20), ("c", lambda: [Finding("c", "ok", "well")], 20)])
+        assert list(together.findings()) == [
+            Finding("a", "skip", "it was given up after 0.05 s"),
+            Finding("b", "skip", "the check itself failed: RuntimeError('strange')", "please report this"),
+            Finding("c", "ok", "well"),
+        ]
+    finally:
+        never.set()
+
+
+def test_the_summary_begins_with_the_worst() -> None:
+    found = [Finding("a", "ok", ""), Finding("b", "warn", ""), Finding("c", "fail", ""), Finding("d", "fail", "")]
+    assert summary(found) == "2 fail, 1 warn, 1 ok"
+    assert summary([Finding("a", "skip", "")]) == "1 not checked"
 
 
 # -- certificates ------------------------------------------------------------------------------------------------------
@@ -189,14 +329,15 @@ def test_certificates_that_hold_and_fit(tmp_path: Path) -> None:
     made = certs.make(tmp_path).client
     rows = checked(certificate=made.cert, key=made.key, ca=made.ca)
     assert [kind for kind, _ in rows] == ["certificate ok", "ca ok", "key ok"]
-    assert f"{made.cert} holds until " in rows[0][1]
-    assert rows[2][1] == f"{made.key} fits the certificate"
+    assert rows[0][1].startswith(f"{made.cert} ({id_of_pem(made.cert.read_text())}) holds until ")
+    assert rows[2][1] == f"{made.key} (600) fits the certificate"
 
 
 def test_a_key_of_another_certificate(tmp_path: Path) -> None:
     made = certs.make(tmp_path)
     rows = dict(checked(certificate=made.client.cert, key=made.server.key))
-    assert rows["key fail"] == f"{made.server.key} does not fit {made.client.cert}: KEY_VALUES_MISMATCH"
+    text = f"the key {made.server.key} is not that of the certificate {made.client.cert}: KEY_VALUES_MISMATCH"
+    assert rows["key fail"] == text
 
 
 def test_a_key_that_others_may_read(tmp_path: Path) -> None:
@@ -225,7 +366,7 @@ def test_files_that_are_not_there_or_no_certificates(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("days", "kind", "words"),
     [
-        (-2, "ca fail", " holds from "),
+        (-2, "ca fail", ", and this machine believes it is "),
         (certs.DAYS - 40, "ca ok", " holds until "),
         (certs.DAYS - 20, "ca warn", " expires on "),
         (certs.DAYS + 1, "ca fail", " has expired on "),
@@ -235,3 +376,69 @@ def test_a_certificate_holds_for_a_time(tmp_path: Path, days: int, kind: str, wo
     [(found, text)] = checked(days, ca=certs.make(tmp_path).client.ca)
     assert found == kind
     assert words in text
+
+
+def test_of_several_cas_one_that_holds_is_enough(tmp_path: Path) -> None:
+    made = certs.make(tmp_path / "tls")
+    authority = Authority(made, tmp_path / "ca")
+    old = authority.issue("old", begin="20200101000000Z", end="20210101000000Z").certificate
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(old + made.client.ca.read_bytes())
+    assert [kind for kind, _ in checked(ca=bundle)] == ["ca ok"]
+    bundle.write_bytes(old)
+    assert checked(ca=bundle) == [("ca fail", f"{bundle} has expired on 2021-01-01")]
+
+
+def test_a_certificate_that_ends_names_itself_and_what_renews_it(tmp_path: Path) -> None:
+    authority = Authority(certs.make(tmp_path / "tls"), tmp_path / "ca")
+    pair = authority.issue("station", begin="20200101000000Z", end="20210101000000Z")
+    certificate, key = put(tmp_path / "device", pair)
+    app = App("a", Path("/"), link=LinkSpec("paho", {"certificate": str(certificate), "key": str(key)}))
+    found, of_key = certificates(app, time.time())
+    assert found.text == f"{certificate} ({id_of_pem(pair.certificate.decode())}) has expired on 2021-01-01"
+    assert found.fix == "edge provision --rotate, or --force with a new claim"
+    assert of_key.level == "ok"
+
+
+def test_files_that_the_service_cannot_read(tmp_path: Path) -> None:
+    made = certs.make(tmp_path).client
+    app = App("a", Path("/"), link=LinkSpec("paho", {"certificate": str(made.cert), "key": str(made.key)}))
+    found = list(certificates(app, time.time(), Account("edge", 65_533, frozenset())))
+    assert [(f.what, f.level) for f in found] == [
+        ("certificate", "ok"),
+        ("key", "ok"),
+        ("certificate", "fail"),
+        ("key", "fail"),
+    ]
+    assert found[-1].text == f"{made.key} cannot be read by edge, as whom the host runs"
+
+
+# -- a token -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_key_in_a_token(tmp_path: Path) -> None:
+    pytest.importorskip("awscrt")
+    hsm = softhsm()
+    authority = Authority(certs.make(tmp_path / "tls"), tmp_path / "ca")
+    pair = authority.issue("station")
+    hsm.keep("doctor", pair.key)
+    certificate, _ = put(tmp_path / "device", pair)
+    options = {"certificate": str(certificate), "pkcs11": hsm.settings("doctor")}
+    assert list(token(options, in_use=False)) == [
+        Finding("token", "ok", "the key doctor in the token edge-tests can be used")
+    ]
+    [found] = token(options, in_use=True)
+    assert (found.level, found.text) == ("skip", "the host has the token edge-tests in use")
+    [found] = token({**options, "pkcs11": hsm.settings("none-such")}, in_use=False)
+    assert (found.level, f"--module {hsm.module} --list-slots" in found.fix) == ("fail", True)
+
+
+def test_a_token_whose_settings_are_wrong(tmp_path: Path) -> None:
+    (tmp_path / "pin").write_text("1234")
+    (tmp_path / "pin").chmod(0o644)
+    module = {"module": "softhsm2.so", "token": "t"}
+    [found] = token({"pkcs11": {**module, "pin_file": str(tmp_path / "pin")}}, in_use=True)
+    assert (found.level, found.fix) == ("fail", f"chmod 600 {tmp_path}/pin")
+    [found] = token({"pkcs11": {**module, "module": "/none/x.so"}}, in_use=True)
+    assert found.text == "link: pkcs11 module '/none/x.so' does not exist"
+    assert list(token({}, in_use=False)) == []

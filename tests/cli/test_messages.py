@@ -59,6 +59,15 @@ def test_tail_shows_a_line_for_each_event(tmp_path: Path) -> None:
     assert second.endswith("  device/soil  device/soil > nobody  <2 bytes 0x00ff>")
 
 
+def test_tail_marks_a_time_that_is_an_estimate(tmp_path: Path) -> None:
+    items = [
+        {**ITEM, "payload": pack(b"1"), "targets": [], "clock": clock} for clock in ("unsynced", "corrected", "synced")
+    ]
+    with running(tmp_path, {"tail": items}):
+        lines = edge(["tail", "--state", tmp_path]).stdout.splitlines()
+    assert ["?  device/soil  device" in line for line in lines] == [True, False, False]
+
+
 def test_tail_lets_nothing_through_that_a_terminal_obeys(tmp_path: Path) -> None:
     evil = {"topic": "a\x1b[2J\nb", "source": "x\u202ey", "time": 0.0, "id": "", "targets": ["\r"]}
     with running(tmp_path, {"tail": [{**evil, "payload": pack(b"\x1b]0;title\x07\n" + b"x" * 300)}]}):

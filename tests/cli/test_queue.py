@@ -43,15 +43,15 @@ def listed(state: Path) -> dict[str, tuple[int, int]]:
 def test_ls_says_what_waits(state: Path) -> None:
     assert listed(state) == {"function/f": (2, 1), "uplink": (0, 0)}
     assert edge(["queue", "ls", "--state", state]).stdout.splitlines() == [
-        "TARGET      QUEUED  DEAD",
-        "function/f  2       1",
-        "uplink      0       0",
+        "TARGET      QUEUED  DEAD  THINNED",
+        "function/f  2       1     0",
+        "uplink      0       0     0",
     ]
 
 
 def test_show_lists_what_waits_in_order(state: Path) -> None:
     lines = edge(["queue", "show", "function/f", "--state", state]).stdout.splitlines()
-    assert lines[0].split() == ["SEQ", "TIME", "TOPIC", "TRIES", "PAYLOAD"]
+    assert lines[0].split() == ["SEQ", "TIME", "CLOCK", "TOPIC", "TRIES", "PAYLOAD"]
     assert [line.split()[0] for line in lines[1:]] == ["3", "4"]
     assert "a/2" in lines[1]
     assert lines[1].endswith("<2 bytes 0xff00>")

@@ -13,10 +13,11 @@ import pytest
 
 from edge_runtime.app import Overflow, QueueLimits
 from edge_runtime.clock import FakeClock, make_event
-from edge_runtime.cloud.shadows import RESERVED, Page, Shadows
+from edge_runtime.cloud.shadows import Page, Shadows
 from edge_runtime.errors import ConfigError, LimitError, QueueFullError, StoreError
 from edge_runtime.model import NO_HEADERS, Event, Feed
-from edge_runtime.pure.shadow import Accepted, Rejected
+from edge_runtime.pure.shadow import RESERVED, Accepted, Document, Rejected
+from edge_runtime.pure.shadow_sync import Conflict
 from edge_runtime.store.store import Store
 
 ROOT = "$aws/things/pi-7/shadow"
@@ -209,6 +210,67 @@ async def test_updates_at_once_are_counted_one_by_one(tmp_path: Path) -> None:
         document = await it.shadows.document()
         assert document is not None
         assert document.state == {"reported": {f"k{n}": n for n in range(20)}}
+
+
+async def test_more_than_200_requests_a_second_are_throttled(tmp_path: Path) -> None:
+    async with site(tmp_path) as it:
+        answers = await asyncio.gather(*(it.shadows.get() for _ in range(201)))
+        codes = [one.code for one in answers if isinstance(one, Rejected)]
+        assert codes == [404] * 200 + [429]
+        refused = (await it.ask("update", state={"reported": {"a": 1}}, clientToken="t"))["rejected"]
+        assert (refused["code"], refused["message"], refused["clientToken"]) == (429, "Too Many Requests", "t")
+        assert isinstance(await it.shadows.update("", b'{"state":{}}', throttled=False), Accepted)
+        await it.clock.advance(1)
+        assert isinstance(await it.shadows.get(), Accepted)
+
+
+async def test_who_watches_learns_what_was_set(tmp_path: Path) -> None:
+    async with site(tmp_path) as it:
+        watch = it.shadows.watch()
+        await it.ask("update", state={"desired": {"a": 1, "b": 1}}, headers={"edge-depth": "3"})
+        await it.ask("update", state={"desired": {"a": None}, "reported": {"c": 1}}, headers={"edge-depth": "2"})
+        await it.ask("update", state={"desired": {"a": 1}}, version=9)
+        await it.ask("name/door/update", state={"reported": {"open": True}})
+        await it.ask("get")
+        assert await watch.take() == {
+            "": ({"desired": {"a": None, "b": 1}, "reported": {"c": 1}}, {"edge-depth": "3"}),
+            "door": ({"reported": {"open": True}}, {}),
+        }
+        waiting = asyncio.create_task(watch.take())
+        await it.shadows.delete("door")
+        assert await waiting == {"door": ({}, {})}
+        it.shadows.unwatch(watch)
+
+
+async def test_what_the_cloud_has_is_taken_in_and_kept(tmp_path: Path) -> None:
+    twin = Document({"desired": {"a": 1}}, {}, 7)
+    async with site(tmp_path) as it:
+        await it.shadows.meet("cfg", twin, Conflict.SECTION)
+        assert [one.topic.removeprefix(f"{ROOT}/name/cfg/") for one in it.events] == [
+            "update/accepted",
+            "update/delta",
+            "update/documents",
+        ]
+        assert {one.headers["edge-asked-by"] for one in it.events} == {"link"}
+        await it.shadows.meet("cfg", twin, Conflict.SECTION)
+        assert len(it.events) == 3
+        await it.shadows.update("cfg", b'{"state":{"reported":{"a":1}}}')
+        await it.shadows.sending("cfg", {"reported": {"a": 1}})
+        await it.shadows.sending("none", {})
+    async with site(tmp_path) as it:
+        document = await it.shadows.document("cfg")
+        assert document is not None
+        assert (document.cloud_version, document.base, document.sent) == (7, twin.state, {"reported": {"a": 1}})
+        assert await it.shadows.untold() == ["", "cfg"]
+        assert await it.shadows.there() == ["cfg"]
+        it.most_bytes = 10
+        met = await it.shadows.meet("cfg", Document({"desired": {"a": 2}}, {}, 8), Conflict.SECTION)
+        assert met is not None
+        assert met.state == {"desired": {"a": 2}, "reported": {"a": 1}}  # also when nothing can be said of it
+        assert it.events == []
+        await it.shadows.meet("cfg", None, Conflict.SECTION)
+        assert await it.shadows.untold() == [""]
+        assert await it.shadows.meet("none", None, Conflict.SECTION) is None
 
 
 async def test_a_chain_over_a_shadow_is_still_a_chain(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -151,25 +151,33 @@ async def test_a_refusal_that_may_pass_is_tried_again(tmp_path: Path) -> None:
     async with site(tmp_path) as it:
         it.broker.refuse("dt/a", code=0x97)  # quota exceeded
         await it.emit(1)
-        while it.runner.state.inflight or not it.runner._pause_s:
+        for _ in range(20):
             await it.store.work(lambda _: None)
+        assert it.runner.state.most_inflight == 1
         it.broker.refuse("dt/a", code=0)
+        for _ in range(20):
+            await it.store.work(lambda _: None)
+        assert it.arrived == []  # not at once
         await it.clock.advance(2)
         await it.settled(1)
         assert it.arrived == [1]
         assert it.store.counters("uplink").dead == 0
 
 
-async def test_the_token_bucket_holds_the_quota(tmp_path: Path) -> None:
-    spec = Uplink(publishes_per_s=10, bytes_per_s=0)
+async def test_the_quota_holds_in_any_second(tmp_path: Path) -> None:
+    spec = Uplink(publishes_per_s=20, bytes_per_s=0)
+    sent: list[float] = []
     async with site(tmp_path, spec) as it:
-        await it.emit(*range(35))
-        await it.broker.arrived(10)
-        await it.clock.advance(1.0)
-        assert len(it.broker.record) == 20
-        await it.clock.advance(1.5)
-        await it.settled(35)
-        assert it.arrived == list(range(35))
+        await it.emit(*range(100))
+        await it.broker.arrived(5)  # a quarter of a second's worth at once
+        while len(it.broker.record) < 100:
+            sent += [it.clock.now().mono_ns / 1e9] * (len(it.broker.record) - len(sent))
+            await it.clock.advance(0.01)
+        sent += [it.clock.now().mono_ns / 1e9] * (100 - len(sent))
+        await it.settled(100)
+        assert it.arrived == list(range(100))
+    assert max(sum(t <= other < t + 1.0 for other in sent) for t in sent) <= 20
+    assert 4.0 <= sent[-1] - sent[0] <= 5.2  # 95 at no less than 19 a second
 
 
 async def test_packing_settles_every_message_of_a_publish(tmp_path: Path) -> None:
@@ -197,6 +205,50 @@ async def test_messages_come_down(tmp_path: Path) -> None:
         assert it.down == [("cmd/pump", b"on")]
 
 
+class SlowToSubscribe(MemoryLink):
+    """A link whose SUBACK waits until it is told."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        super().__init__(broker=broker)
+        self.granted = asyncio.Event()
+
+    async def subscribe(self, filters: Sequence[str]) -> None:
+        """Subscribe when it is granted."""
+        await self.granted.wait()
+        await super().subscribe(filters)
+
+
+async def test_the_first_publish_does_not_wait_for_the_subscription(tmp_path: Path) -> None:
+    spec = Uplink(publishes_per_s=0, bytes_per_s=0, down=("cmd/#",))
+    async with site(tmp_path, spec) as it:
+        link = SlowToSubscribe(it.broker)
+        it.runner._link = link
+        it.task.cancel()
+        await asyncio.gather(it.task, return_exceptions=True)
+        it.task = asyncio.create_task(it.runner.run())
+        await it.emit(1)
+        await it.settled(1)
+        assert it.runner.state.state == "connecting"
+        link.granted.set()
+        while it.runner.state.state != "up":
+            await it.store.work(lambda _: None)
+
+
+async def test_a_subscription_that_is_refused_ends_the_connection_and_says_so(tmp_path: Path) -> None:
+    spec = Uplink(publishes_per_s=0, bytes_per_s=0, down=("cmd/#",))
+    broker = MemoryBroker()
+    broker.refuse_subscription("cmd/#")
+    async with site(tmp_path, spec, broker) as it:
+        await it.emit(1)
+        while it.runner.state.state != "waiting":
+            await it.store.work(lambda _: None)
+        assert it.runner.state.last_error.startswith("the broker refused the subscription to 'cmd/#'")
+        broker.refuse_subscription("cmd/#", code=0)
+        while it.runner.state.state != "up":
+            await it.clock.advance(1)
+        await it.settled(1)
+
+
 async def test_a_link_that_acknowledges_nothing_is_left_and_made_anew(tmp_path: Path) -> None:
     async with site(tmp_path) as it:
         it.broker.hold()
@@ -221,8 +273,10 @@ async def test_one_publish_that_is_discarded_is_noticed_although_others_are_ackn
         for number in range(2, 7):
             await it.emit(number)
             await it.settled(number - 1)
-            await it.clock.advance(12)
-        assert "no acknowledgement for 60 s with 1 publishes" in it.runner.state.last_error
+            await it.clock.advance(1)
+        assert it.runner.state.last_error == ""
+        await it.clock.advance(1.1)
+        assert "no acknowledgement for 6 s with 1 publishes" in it.runner.state.last_error
         await it.clock.advance(301)
         await it.settled(6)
         assert it.arrived == [1, 2, 3, 4, 5, 6, 1]

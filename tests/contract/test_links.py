@@ -11,7 +11,7 @@ import pytest
 from edge_runtime import plugin
 from edge_runtime.errors import LinkError, RefusedError, StoreError
 from edge_runtime.model import Link
-from tests.clouds import FORBIDDEN, Cloud, pairs, start_cloud
+from tests.clouds import FORBIDDEN, Cloud, MemoryCloud, pairs, start_cloud
 
 Make = Callable[..., Link]
 PAIRS = pairs()
@@ -108,6 +108,36 @@ async def test_payloads_of_any_size_arrive_whole(make: Make, watch: Inbox, size:
     await link.connect(down=[], received=refusing)
     await link.publish("up/picture", payload, {})
     assert (await watch.until(1))[0][1] == payload
+
+
+async def test_more_can_be_subscribed_to_while_connected(make: Make, watch: Inbox) -> None:
+    inbox = Inbox()
+    link, other = make(), make("other")
+    await link.connect(down=["down/a"], received=inbox)
+    await other.connect(down=[], received=refusing)
+    await link.subscribe(["down/b", *(f"down/many/{n}" for n in range(20))])
+    for topic in ("down/a", "down/b", "down/c", "down/many/19"):
+        await other.publish(topic, topic.encode(), {})
+    await link.publish("up/soil", b"1", {})
+    assert [topic for topic, _, _ in await inbox.until(3)] == ["down/a", "down/b", "down/many/19"]
+    assert len(await watch.until(1)) == 1
+
+
+async def test_a_later_subscription_that_is_refused_leaves_the_connection(make: Make, cloud: Cloud) -> None:
+    if not cloud.refuses_subscriptions:
+        pytest.skip("this broker grants every subscription and only withholds the messages")
+    assert isinstance(cloud, MemoryCloud)
+    cloud.broker.refuse_subscription(FORBIDDEN)
+    link = make()
+    await link.connect(down=[], received=refusing)
+    with pytest.raises(RefusedError, match=FORBIDDEN):
+        await link.subscribe([FORBIDDEN])
+    with pytest.raises(RefusedError, match="#"):
+        await link.subscribe(["a/#/b"])
+    await link.publish("up/soil", b"1", {})
+    await link.close()
+    with pytest.raises(LinkError, match="not connected"):
+        await link.subscribe(["down/a"])
 
 
 async def test_a_cancelled_publish_disturbs_no_other(make: Make, watch: Inbox) -> None:

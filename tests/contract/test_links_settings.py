@@ -42,6 +42,7 @@ def test_what_is_left_out(link: type[Settings]) -> None:
         "tls": None,
         "certificate": "",
         "key": "",
+        "pkcs11": None,
         "ca": "",
         "username": "",
         "password": "",

@@ -39,7 +39,7 @@ class FakeBackend:
         """Know two tokens."""
         return self.who_is.get(token)
 
-    def keys(self, token: str) -> Keys:
+    async def keys(self, who: Who, token: str) -> Keys:  # noqa: ARG002 - of the protocol
         """Give keys."""
         return Keys("ASIAKEY", "secret", token, self.expires_s)
 

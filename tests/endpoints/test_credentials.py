@@ -55,3 +55,19 @@ async def test_boto3_makes_its_way_from_the_provider_to_a_publish() -> None:
         }
         await asyncio.to_thread(subprocess.run, [sys.executable, "-c", HANDLER], env=environment, check=True)
     assert [asked[2] for asked in it.backend.asked] == ["a"]
+
+
+async def test_the_token_may_stand_in_the_path_in_place_of_the_session_token() -> None:
+    async with endpoint() as it:
+        ours = await it.http("POST", f"/as/{NARROW_TOKEN}/topics/ok%2Fa", b"1", token="of AWS")  # noqa: S106 - made up
+        other = await it.http("POST", "/as/nobody/topics/a", b"1", token=TOKEN)
+        none = await it.http("POST", "/as//topics/a", b"1", token="")
+        bare = await it.http("GET", f"/as/{NARROW_TOKEN}", token="")
+    assert [(one[0], one[1].get("x-amzn-errortype")) for one in (ours, other, none, bare)] == [
+        (200, None),
+        (403, "UnrecognizedClientException"),
+        (403, "MissingAuthenticationTokenException"),
+        (404, "UnknownOperationException"),
+    ]
+    ((verb, who, topic, *_),) = it.backend.asked
+    assert (verb, who.request_id, topic) == ("publish", "r-1", "ok/a")

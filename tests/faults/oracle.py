@@ -6,6 +6,7 @@ The process says, on a descriptor that outlives it, one line a thing:
     a TARGET SEQ ID                    the store has accepted it: said only after the await returned
     x ID                               the store has refused it
     d TARGET PRIORITY SEQ ID HASH      the consumer has it: said before the message is settled
+    t SEQ COUNT MIN MAX MEAN           what was just delivered from queue `thin` stands for so many readings
     o MILLISECONDS                     it took so long from the start to the first accepted message
     e TEXT                             something that must not happen
     i TEXT                             something to be reported
@@ -27,6 +28,7 @@ from edge_runtime.app import QueueLimits, StoreLimits
 from edge_runtime.clock import SystemClock, make_event
 from edge_runtime.errors import StoreError
 from edge_runtime.model import Event, Feed, Message
+from edge_runtime.pure import thinning
 from edge_runtime.store import schema
 from edge_runtime.store.counters import Counters
 from edge_runtime.store.jobs import Change, Work
@@ -43,6 +45,15 @@ def fingerprint(event: Event) -> str:
     return hashlib.sha256(text + event.payload).hexdigest()[:16]
 
 
+def summary_of(payload: bytes) -> str:
+    """Return `COUNT MIN MAX MEAN` of readings that were put together; empty for anything else."""
+    reading = thinning.parse(payload, 0, 0)
+    if reading is None or reading.summary.readings == 1:
+        return ""
+    count, least, most, mean, *_ = reading.summary
+    return f"{count} {least} {most} {mean}"
+
+
 @dataclass
 class Said:
     """What a process said, over all its lives."""
@@ -56,6 +67,8 @@ class Said:
     """(target, number) -> priority, id, hash, in the order of the first deliveries."""
     again: int = 0
     """Deliveries of what had been delivered before."""
+    thinned: dict[int, set[str]] = field(default_factory=dict)
+    """Number in queue `thin` -> what it stood for, each time that it was delivered."""
     opened_ms: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
@@ -78,6 +91,9 @@ class Said:
                 target, priority, seq, event_id, digest = words
                 self.again += (target, int(seq)) in self.delivered
                 self.delivered.setdefault((target, int(seq)), (int(priority), event_id, digest))
+            elif kind == "t":
+                seq, _, summary = rest.partition(" ")
+                self.thinned.setdefault(int(seq), set()).add(summary)
             elif kind == "o":
                 self.opened_ms.append(float(rest))
             elif kind == "i":
@@ -200,6 +216,9 @@ def _letters(writer: Writer, counters: Counters, verdict: Verdict, *, damage: bo
 
 
 def _compare(said: Said, name: str, seq: int, message: Message, verdict: Verdict) -> None:
+    if name == "thin" and (summary := summary_of(message.event.payload)):
+        said.thinned.setdefault(seq, set()).add(summary)
+        return
     known = said.submitted.get((name, message.event.id))
     if known is None:
         verdict.broken.append(f"nobody sent message {seq} of {name}: {message.event.id}")
@@ -240,17 +259,61 @@ def _account(
                     f"number {seq} of {name} was accepted and is gone, and nobody counted it: {event_id}"
                 )
     for (name, seq), (_, event_id, digest) in said.delivered.items():
+        if name == "thin" and seq in said.thinned:
+            continue
         if said.submitted.get((name, event_id), (0, ""))[1] != digest:
             verdict.broken.append(f"number {seq} of {name} was delivered other than it was sent")
     for counters in writer.targets.values():
         _check_books(counters, writer, verdict)
+    if not damage:
+        verdict.broken += _out_of_order(said, writer)
+    if "thin" in writer.targets:
+        _check_thinned(said, writer.targets["thin"], present, verdict, damage=damage)
+    verdict.broken += said.errors
+
+
+def _out_of_order(said: Said, writer: Writer) -> Iterator[str]:
+    for counters in writer.targets.values():
+        if counters.name == "thin":
+            continue  # it has a live share
         order: defaultdict[int, list[int]] = defaultdict(list)
         for (name, seq), (priority, _, _) in said.delivered.items():
             if name == counters.name:
                 order[priority].append(seq)
-        if any(numbers != sorted(numbers) for numbers in order.values()) and not damage:
-            verdict.broken.append(f"first deliveries of {counters.name} are out of order")
-    verdict.broken += said.errors
+        if any(numbers != sorted(numbers) for numbers in order.values()):
+            yield f"first deliveries of {counters.name} are out of order"
+
+
+def _check_thinned(
+    said: Said, counters: Counters, present: Mapping[tuple[str, int], Message], verdict: Verdict, *, damage: bool
+) -> None:
+    """See that what was put together says the truth, and that every reading is in it that is not there itself."""
+    there = said.delivered.keys() | present.keys()
+    sure = {_value(event_id): ("thin", seq) for (name, seq), event_id in said.accepted.items() if name == "thin"}
+    all_ = {_value(event_id) for name, event_id in said.submitted if name == "thin"}
+    left = {value for value, key in sure.items() if key not in there or key[1] in said.thinned}
+    for seq, summaries in said.thinned.items():
+        for summary in summaries:
+            count, least, most, mean = (float(word) for word in summary.split())
+            inside = {value for value in all_ if least <= value <= most and value % 3 == least % 3}
+            must = inside & sure.keys() - {value for value, key in sure.items() if key in there and value not in left}
+            if not len(must) <= count <= len(inside) or not {least, most} <= inside or not least <= mean <= most:
+                verdict.broken.append(f"number {seq} of thin says {summary}, of {len(must)} to {len(inside)} readings")
+            if count == len(inside) and abs(mean - sum(inside) / count) > 1e-9 * most:
+                verdict.broken.append(f"number {seq} of thin has a wrong mean: {summary}")
+    covered = {value for value in left if any(_says(summary, value) for s in said.thinned.values() for summary in s)}
+    if left - covered and not counters.overflow and not damage:
+        verdict.broken.append(f"readings of thin are in nothing that is there: {sorted(left - covered)[:9]}")
+
+
+def _says(summary: str, value: int) -> bool:
+    _, least, most, _ = summary.split()
+    return int(least) <= value <= int(most) and value % 3 == int(least) % 3
+
+
+def _value(event_id: str) -> int:
+    seed, _, made = event_id.partition("-")
+    return 100_000 * int(seed) + int(made)
 
 
 def _dropped(counters: Counters | None, writer: Writer, *, damage: bool) -> int:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.model import Reason
+from edge_runtime.pure import thinning
 from edge_runtime.store import connection, keeper, queue, salvage, schema, writer
-from edge_runtime.store.counters import Counters
+from edge_runtime.store.counters import FIELDS, Counters
+from edge_runtime.store.lane import Backlog
 
 Patch = Callable[[Any], Callable[..., Any]]
 
@@ -76,7 +78,7 @@ def _starts_empty(_: object) -> Callable[..., None]:
                     path.rename(path.with_name(f"{path.name}.corrupt-{os.getpid()}"))
             self._highwater = None
             for counters in self.by_id.values():
-                counters.restore(tuple([0] * 10))
+                counters.restore(tuple([0] * len(FIELDS)))
         self._reopen()
 
     return patched
@@ -108,6 +110,18 @@ def _settles_too_much(delete: Callable[..., Any]) -> Callable[..., Any]:
     return lambda self, ids: delete(self, sorted({*ids, *(ids[-1] + more for more in range(1, 4))}))
 
 
+def _thins_all(_: object) -> Callable[..., Any]:
+    """Thin what the consumer holds, too."""
+    return lambda self: [(lane, Backlog(0, self._store.counters(self.name).produced + 1, [])) for lane in range(10)]
+
+
+def _forgets_a_reading(merge: Callable[..., Any]) -> Callable[..., Any]:
+    def patched(one: Any, two: Any) -> object:  # noqa: ANN401 - handed through
+        return merge(one, two)._replace(readings=max(one.readings, two.readings))
+
+    return patched
+
+
 _PATCHES: dict[str, tuple[Any, str, Patch]] = {
     "synchronous-normal": (connection, "_configure", _less_durable("NORMAL")),
     "synchronous-off": (connection, "_configure", _less_durable("OFF")),
@@ -119,5 +133,7 @@ _PATCHES: dict[str, tuple[Any, str, Patch]] = {
     "ignores-the-mark": (keeper.Keeper, "_catch_up", _ignores_the_mark),
     "repeats-a-commit": (keeper.Keeper, "_was_committed", _never_looks),
     "skips-the-first": (queue.Queue, "_point", _skips_the_first),
+    "thins-what-is-held": (queue.Queue, "backlog", _thins_all),
+    "forgets-a-reading": (thinning, "merge", _forgets_a_reading),
     "settles-too-much": (writer.Writer, "_delete_sized", _settles_too_much),
 }

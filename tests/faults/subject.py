@@ -33,7 +33,7 @@ from edge_runtime.errors import QueueFullError, StoreError
 from edge_runtime.model import Event, Feed, Message
 from edge_runtime.store.store import Store
 from tests.faults import seeded
-from tests.faults.oracle import fingerprint
+from tests.faults.oracle import fingerprint, summary_of
 
 QUEUES = {
     "a": QueueLimits(),
@@ -42,6 +42,7 @@ QUEUES = {
     "strict": QueueLimits(limit_bytes=20_000, when_full=Overflow.REJECT_NEW),
     "latest": QueueLimits(when_full=Overflow.KEEP_LATEST),
     "short": QueueLimits(ttl_s=0.1),
+    "thin": QueueLimits(limit_bytes=60_000, when_full=Overflow.DOWNSAMPLE),
 }
 FREE = StoreLimits(limit_bytes=64 << 20, keep_free=0.0)
 
@@ -121,12 +122,20 @@ class Life:
         name = f"{self.order.seed}-{self.made}"
         return Event(topic, self.rng.randbytes(size), "subject", self.clock.now(), name, headers)
 
+    def reading(self) -> Event:
+        """Return the next reading: its value, and the topic, can be told from its id."""
+        self.made += 1
+        value = 100_000 * self.order.seed + self.made
+        payload = json.dumps({"value": value}).encode()
+        return Event(f"r/{value % 3}", payload, "subject", self.clock.now(), f"{self.order.seed}-{self.made}")
+
     async def emit(self, *targets: str, count: int = 1) -> bool:
         """Hand over some events in one change. Return whether they were accepted."""
         entries = []
         for _ in range(count):
-            event = self.event()
-            feeds = [Feed(target, self.rng.choice([0, 5, 5, 9])) for target in targets]
+            event = self.reading() if targets == ("thin",) else self.event()
+            lanes = [9] if targets == ("thin",) else [0, 5, 5, 9]
+            feeds = [Feed(target, self.rng.choice(lanes)) for target in targets]
             entries.append((event, feeds))
             self.witness.say(*(f"s {f.target} {f.priority} {event.id} {fingerprint(event)}" for f in feeds))
         change = self.store.change(entries, memo={"last": entries[-1][0].id} if self.made % 7 == 0 else {})
@@ -158,6 +167,7 @@ class Life:
         """Be the far side that has a message now."""
         self.sent += len(messages)
         self.some_sent.set()
+        self.witness.say(*(f"t {m.seq} {summary}" for m in messages if (summary := summary_of(m.event.payload))))
         self.witness.say(*(f"d {m.target} {m.priority} {m.seq} {m.event.id} {fingerprint(m.event)}" for m in messages))
 
     async def sent_all(self, count: int) -> None:
@@ -255,6 +265,18 @@ async def limits(life: Life) -> None:
         consumer.cancel()
 
 
+async def thinned(life: Life) -> None:
+    """Readings that are thinned, while some of them are delivered, the newest of them before their turn."""
+    queue = life.store.queue("thin")
+    queue.live_share = 0.5
+    for _ in range(life.order.events):
+        await life.emit("thin", count=life.rng.choice([2, 8, 8]))
+        if life.rng.random() < 0.15:
+            taken = await queue.get(life.rng.choice([5, 20]))
+            life.delivered(*taken)
+            life.settle(taken)
+
+
 async def squeezed(life: Life) -> None:
     """Somebody else fills the disk, and empties it again."""
     hog = Path(life.order.folder).parent / "hog"
@@ -304,7 +326,7 @@ async def finish(life: Life, consumers: list[asyncio.Task[None]]) -> None:
     await asyncio.gather(*consumers, waiting, return_exceptions=True)
 
 
-WORKLOADS = {"pipeline": pipeline, "backlog": backlog, "limits": limits, "only": only}
+WORKLOADS = {"pipeline": pipeline, "backlog": backlog, "limits": limits, "only": only, "thinned": thinned}
 SPECIAL = {"squeezed": squeezed}
 
 

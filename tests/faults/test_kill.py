@@ -12,6 +12,7 @@ from edge_runtime import failpoint
 from tests.faults.lab import Lab, listen, tell, trials
 from tests.faults.oracle import judge
 from tests.faults.subject import QUEUES, WORKLOADS, Order
+from tests.store.kit import make_old
 
 ELSEWHERE = {"invoke.sent", "invoke.replied", "uplink.sent", "uplink.acked"}
 """Places outside of the store."""
@@ -53,9 +54,13 @@ def test_killed_at_a_named_place(lab: Lab, tmp_path: Path, place: str) -> None:
     reached = 0
     for number in range(trials(3, 20)):
         state, marks = tmp_path / str(number), tmp_path / f"{number}.marks"
-        workload = "limits" if place == "evict.done" else "pipeline"
+        workload = {"evict.done": "limits", "thin.done": "thinned"}.get(place, "pipeline")
+        if place.startswith("upgrade."):
+            lab.live(Order(str(state), str(marks), number + 2000, "pipeline", 30))
+            make_old(state / "queue.db")
         full: list[object] = ["write", "queue.db", 28, 5, 1] if place == "ballast.released" else []
-        nth = 1 if place in {"open.created", "close.begin", "ballast.released"} else 1 + 7 * number
+        once = place in {"open.created", "close.begin", "ballast.released", "thin.done"} or place.startswith("upgrade.")
+        nth = 1 if once else 1 + 7 * number
         order = Order(str(state), str(marks), number, workload, 120, failpoint=f"{place}:{nth}", fail=full)
         reached += lab.live(order).code == -9
         order = Order(str(state), str(marks), number + 1000, "pipeline", 20, abrupt=True)

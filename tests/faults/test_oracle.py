@@ -46,6 +46,15 @@ def by_living(lab: Lab, folder: Path, bug: str) -> list[str]:
     return found
 
 
+def by_thinning(lab: Lab, folder: Path, bug: str) -> list[str]:
+    """Let it have more readings than it has room for."""
+    found: list[str] = []
+    for number in range(3):
+        order = Order(str(folder / str(number)), str(folder / f"{number}.marks"), number, "thinned", 500, bug=bug)
+        found += campaigns.ended(lab, order).broken
+    return found
+
+
 def by_flushes_that_fail(lab: Lab, folder: Path, bug: str) -> list[str]:
     """Let a commit fail that is on the disk all the same."""
     found: list[str] = []
@@ -100,6 +109,8 @@ BUGS: dict[str, Hunt] = {
     "deletes-before-delivery": by_kills,
     "settles-too-much": by_power_cuts,
     "drops-uncounted": by_living,
+    "thins-what-is-held": by_thinning,
+    "forgets-a-reading": by_thinning,
     "newest-first": by_living,
     "skips-the-first": by_kills,
     "repeats-a-commit": by_flushes_that_fail,

@@ -12,8 +12,9 @@ import pytest
 from tests.faults import campaigns
 from tests.faults.lab import Lab, need_library, tell, trials
 from tests.faults.subject import WORKLOADS, Order
+from tests.store.kit import make_old
 
-EVENTS = {"pipeline": 120, "backlog": 200, "limits": 200, "only": 200}
+EVENTS = {"pipeline": 120, "backlog": 200, "limits": 200, "only": 200, "thinned": 150}
 
 
 def orders(folder: Path, workload: str, seed: int, fault: list[object] | None = None) -> list[Order]:
@@ -43,6 +44,19 @@ def test_power_cut(lab: Lab, tmp_path: Path, workload: str) -> None:
         f"power/{workload}: {total.trials} cuts, {total.accepted} accepted before them, 0 lost, {total.lost} dropped "
         f"and counted, no database damaged; slowest restart {total.slowest_s * 1000:.0f} ms"
     )
+
+
+@pytest.mark.long
+def test_power_cut_while_a_file_becomes_one_of_a_newer_format(lab: Lab, tmp_path: Path) -> None:
+    need_library()
+    state, said = campaigns.base(lab, tmp_path, abrupt=False)
+    present = len(said.accepted)
+    make_old(state / "queue.db")
+    life = Order(str(state), str(tmp_path / "base-False.marks"), 99, "only", 3, notes=str(tmp_path / "notes"))
+    outcome = campaigns.power_cuts(lab, [life], trials(40, 400), seed=2, known=said)
+    assert outcome.broken == []
+    assert outcome.accepted >= present * outcome.trials
+    tell(f"power/upgrade: {outcome.trials} cuts while a file is upgraded, 0 of {present} messages lost")
 
 
 @pytest.mark.long

@@ -220,13 +220,15 @@ async def test_a_command_is_obeyed_once_although_the_disk_fails(tmp_path: Path) 
         it.tasks["device/lamp"].cancel()
         store: Any = _FailingStore(it.store, 2)
         (lamp,) = it.hardware.devices
-        it.begin("lamp", Actuator(lamp, "pi-7", it.clock, store, it.bus).run)
+        it.begin("lamp", Actuator(lamp, "pi-7", it.clock, store, it.bus, synced=lambda: False).run)
         await it.command("lamp", b"toggle")
         await it.until(lambda: it.clock._sleepers)
         await it.clock.advance(1)
         await it.clock.advance(1)
         await it.until(lambda: it.store.counters("device/lamp").delivered == 1)
         assert (await it.hardware.rows())[0]["value"] == 1
+        (said,) = await it.store.queue("uplink").get(1)
+        assert json.loads(said.event.payload)["detail"]["clock"] == "unsynced"
 
 
 async def test_a_device_that_cannot_be_opened_is_left_out_until_it_can(

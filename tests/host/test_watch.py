@@ -17,6 +17,7 @@ from edge_runtime.errors import HostError
 from edge_runtime.host import _changes
 from edge_runtime.host._changes import Compared, Places, Told, bursts, is_code
 from edge_runtime.host.watch import Reloader
+from edge_runtime.loaders import OVERLAY
 from edge_runtime.model import Result
 
 Watched = Told | Compared
@@ -197,12 +198,14 @@ class FakePool:
 
 
 @contextlib.asynccontextmanager
-async def reloading(app: App, pool: FakePool, caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
+async def reloading(app: App, pool: FakePool, caplog: pytest.LogCaptureFixture) -> AsyncIterator[asyncio.Queue[App]]:
+    """Reload while the block runs; what succeeds the app comes through the queue."""
     caplog.set_level(logging.INFO)
-    task = asyncio.create_task(Reloader(app, app.base / "edge.yaml", app.base / ".edge", pool).run())
+    apps: asyncio.Queue[App] = asyncio.Queue()
+    task = asyncio.create_task(Reloader(app, app.base / "edge.yaml", app.base / ".edge", pool, apps.put_nowait).run())
     try:
         await logged(caplog, "watching the code of")
-        yield
+        yield apps
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -247,11 +250,14 @@ async def test_what_goes_wrong_is_logged(
         await logged(caplog, words)
 
 
-async def test_an_app_file_is_checked_and_not_used(code: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_app_file_succeeds_when_it_is_right(code: Path, caplog: pytest.LogCaptureFixture) -> None:
     pool = FakePool()
-    async with reloading(declared(code), pool, caplog):
+    async with reloading(declared(code), pool, caplog) as apps, asyncio.timeout(20):
         (code.parent / "edge.yaml").write_text("thing: a\nfoo: 1\n")
         await logged(caplog, "edge.yaml:2: foo: unknown key")
-        (code.parent / "edge.yaml").write_text("thing: a\n")
-        await logged(caplog, "edge.yaml has changed and is right; to use it, end the host and start it again")
+        assert apps.empty()
+        (code.parent / ".edge").mkdir()
+        (code.parent / ".edge" / OVERLAY).write_text('{"strict": "true", "thing": "c"}')
+        (code.parent / "edge.yaml").write_text("thing: b\n")
+        assert (await apps.get()).thing == "c"  # what the nucleus says still counts
     assert pool.refreshed.empty()

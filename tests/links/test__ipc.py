@@ -239,4 +239,4 @@ async def test_the_nucleus_of_the_tests_satisfies_the_client_of_aws(
     nucleus.allow = lambda _operation, topic: topic != "zz"
     seen = await asyncio.to_thread(as_aws_does)
     assert seen == [("a/b", b"hi"), {"maxRows": 2000}, "UnauthorizedError"]
-    assert nucleus.published == [("a/b", b"hi", "1")]
+    assert [one[:3] for one in nucleus.published] == [("a/b", b"hi", "1")]

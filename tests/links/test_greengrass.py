@@ -65,8 +65,8 @@ def cloud(nucleus: Nucleus) -> NucleusCloud:
 
 
 @pytest.fixture
-def has_properties() -> bool:
-    return False
+def has_properties(kind: str) -> bool:
+    return kind == "classic"
 
 
 @pytest.fixture
@@ -185,6 +185,35 @@ async def test_filters_for_echoes_and_what_comes_down_anyway_save_subscriptions(
     assert inbox.got == [("both/soil", b"2", {}), ("both/last", b"3", {})]
 
 
+@lite_only
+async def test_what_is_subscribed_to_later_comes_down_and_confirms_once(nucleus: Nucleus, make: Make) -> None:
+    inbox = Inbox()
+    link = make(echo=["up/#"])
+    await link.connect(down=[], received=inbox)
+    await link.publish("up/soil", b"1", {})
+    await link.subscribe(["up/#", "down/#"])
+    nucleus.lossy = True
+    first = await later(link, "up/soil", b"on")
+    second = await later(link, "up/soil", b"on")
+    await nucleus.until(lambda: len(nucleus.unacked) == 2)
+    nucleus.deliver("up/soil", b"on")
+    await first
+    assert [(topic, payload) for topic, payload, _ in await inbox.until(1)] == [("up/soil", b"on")]
+    assert not second.done()
+    nucleus.deliver("up/soil", b"on")
+    await second
+
+
+@pytest.mark.parametrize(
+    ("settings", "lite", "classic"),
+    [({}, 4_896, 131_072), ({"confirm_topic": "confirm"}, 7_000, 131_072)],
+)
+async def test_the_link_tells_how_much_may_be_packed(
+    make: Make, kind: str, settings: Mapping[str, object], lite: int, classic: int
+) -> None:
+    assert make(**settings).most_bytes("dt/a") == (lite if kind == "lite" else classic)
+
+
 async def test_so_many_topics_and_no_more(link: Link) -> None:
     for n in range(50):
         await link.publish(f"up/{n}", b"", {})
@@ -240,6 +269,18 @@ async def test_the_classic_nucleus_carries_what_the_cloud_takes(link: Link) -> N
     await link.publish("up/picture", bytes(128 * 1024), {})
     with pytest.raises(RefusedError, match="131073 bytes; the nucleus takes 131072"):
         await link.publish("up/picture", bytes(128 * 1024 + 1), {})
+
+
+@pytest.mark.parametrize("kind", ["classic"])
+async def test_the_classic_nucleus_carries_properties_both_ways(make: Make, nucleus: Nucleus) -> None:
+    link, inbox = make(), Inbox()
+    await link.connect(down=["down/#"], received=inbox)
+    await link.publish("up/soil", b"1", {"edge-seq": "7"})
+    assert nucleus.published[-1].properties == (("edge-seq", "7"),)
+    nucleus.deliver("down/lamp", b"on", [{"key": "who", "value": "me"}])
+    async with asyncio.timeout(10):
+        await inbox.until(1)
+    assert inbox.got == [("down/lamp", b"on", {"who": "me"})]
 
 
 @pytest.mark.parametrize("topic", ["x" * 257, "a/b/c/d/e/f/g/h/i", "$aws/rules/soil/up"])

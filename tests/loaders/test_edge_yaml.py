@@ -16,6 +16,7 @@ from edge_runtime.app import (
     LinkSpec,
     Overflow,
     QueueLimits,
+    RoleAlias,
     Rule,
     Schedule,
     StoreLimits,
@@ -177,6 +178,18 @@ def test_what_is_set_holds_for_any_link(folder: Path) -> None:
     assert link.uplink == Uplink(window=7, publishes_per_s=5.0, bytes_per_s=10_000.0, aws_quotas=True)
 
 
+def test_the_role_of_functions(folder: Path) -> None:
+    (folder / "pi.pem").touch()
+    (folder / "pi.key").touch()
+    files = "driver: paho, endpoint: x.example, certificate: pi.pem, key: pi.key"
+    one = load(folder, f"thing: a\nlink: {{{files}, credentials: {{endpoint: c.example, role_alias: edge}}}}")
+    assert one.link is not None
+    assert one.link.credentials == RoleAlias("c.example", "edge", 443)
+    core = load(folder, "thing: a\nlink: {driver: greengrass, credentials: greengrass}")
+    assert core.link is not None
+    assert core.link.credentials == RoleAlias()
+
+
 def test_the_least_file(folder: Path) -> None:
     assert load(folder, "thing: a\ndevices:\nfunctions:\nqueue:\n") == App("a", folder, queues={"": QueueLimits()})
 
@@ -224,3 +237,23 @@ def test_a_driver_of_ones_own_lies_beside_the_app_file(tmp_path: Path) -> None:
     assert app.devices == (Device("tank", "tank_of_mine", {"bus": 1}, every_s=1.0),)
     with pytest.raises(ConfigError, match=r"edge\.yaml:3: devices\.tank\.bux: unknown key"):
         load(tmp_path, "thing: a\ndevices:\n  tank: {driver: tank_of_mine, bux: 1, every: 1s}\n")
+
+
+def test_a_key_in_a_token_keeps_its_pin_as_it_is_written_and_its_paths_are_made_full(tmp_path: Path) -> None:
+    full = "{module: lib/token.so, token: 12, key: 034, pin: 001234}"
+    app = load(tmp_path, f"thing: a\nlink: {{driver: awscrt, endpoint: x, certificate: c, pkcs11: {full}}}")
+    assert app.link is not None
+    assert app.link.options["pkcs11"] == {
+        "module": str(tmp_path / "lib" / "token.so"),
+        "token": "12",
+        "key": "034",
+        "pin": "001234",
+    }
+    named = "{module: libtoken.so, token: t, pin_file: certs/pin}"
+    app = load(tmp_path, f"thing: a\nlink: {{driver: awscrt, endpoint: x, certificate: c, pkcs11: {named}}}")
+    assert app.link is not None
+    assert app.link.options["pkcs11"] == {
+        "module": "libtoken.so",
+        "token": "t",
+        "pin_file": str(tmp_path / "certs" / "pin"),
+    }

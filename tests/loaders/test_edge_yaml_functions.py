@@ -82,7 +82,11 @@ def test_permissions_of_an_app_that_is_not_strict_deny_only_where_a_list_is_writ
 def test_permissions_of_a_strict_app_allow_only_what_is_written(folder: Path) -> None:
     head = f"strict: true\n{HEAD}"
     assert function(folder, "", head=head).allow == NOTHING
-    assert function(folder, "allow: {publish: [a]}", head=head).allow == Permissions(("a",), (), (), ())
+    assert function(folder, "allow: {publish: [a]}", head=head).allow == Permissions(
+        ("a",), (), (), (), credentials=False
+    )
+    with_keys = "allow: {publish: [a], credentials: yes}"
+    assert function(folder, with_keys, head=head).allow == Permissions(("a",), (), (), (), credentials=True)
     it = function(folder, "on_success: dt/x, allow: {publish: ['dt/#']}", head=head)
     assert it.on_success == Destination("dt/x")
 

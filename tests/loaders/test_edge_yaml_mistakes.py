@@ -14,8 +14,8 @@ def test_a_misspelt_key_gets_the_nearest_name(folder: Path) -> None:
     [problem] = wrong(folder, "thing: a\ndevices:\n  soil: {driver: LoadAverage, evry: 10s}\n")
     assert problem == (
         "edge.yaml:3: devices.soil.evry: unknown key; did you mean 'every'? allowed: driver, every, on_change, "
-        "deadband, heartbeat, debounce, load_average_file, min_load_average, max_load_average, threshold, minutes, "
-        "event_delay"
+        "deadband, heartbeat, debounce, shadow, load_average_file, min_load_average, max_load_average, threshold, "
+        "minutes, event_delay"
     )
 
 
@@ -137,7 +137,7 @@ fuctions: {}
             "thing: a\nqueue: {when_full: drop_old}",
             (
                 "edge.yaml:2: queue.when_full: 'drop_old' is not allowed; did you mean 'drop_oldest'? "
-                "allowed: drop_oldest, reject_new, keep_latest"
+                "allowed: drop_oldest, reject_new, keep_latest, downsample"
             ),
         ),
         (
@@ -165,8 +165,43 @@ fuctions: {}
             "thing: a\nlink: {driver: paho, endpoint: x, certficate: y}",
             (
                 "edge.yaml:2: link.certficate: unknown key; did you mean 'certificate'? "
-                "allowed: driver, up, down, window, publishes_per_s, bytes_per_s, pack, aws_quotas, queue, endpoint, "
+                "allowed: driver, up, down, window, "
             ),
+        ),
+        (
+            "thing: a\nlink: {driver: paho, endpoint: x, credentials: greengrass}",
+            "edge.yaml:2: link.credentials: 'greengrass' goes with driver greengrass; write endpoint and role_alias",
+        ),
+        (
+            "thing: a\nlink: {driver: paho, endpoint: x, credentials: {endpoint: c.example, role_alias: a}}",
+            "edge.yaml:2: link.credentials: they are asked for with the device's certificate: give the link",
+        ),
+        (
+            "thing: a\nlink: {driver: paho, endpoint: x, credentials: {endpoint: 'https://c.example', role_alias: a}}",
+            "edge.yaml:2: link.credentials.endpoint: 'https://c.example' is no host name",
+        ),
+        (
+            "thing: a\nlink: {driver: paho, endpoint: x, credentials: {endpoint: c.example}}",
+            "edge.yaml:2: link.credentials: endpoint and role_alias are both needed",
+        ),
+        (
+            "thing: a\nlink: {driver: awscrt, endpoint: x, pkcs11: {module: m.so, token: t, pni: 1234}}",
+            "edge.yaml:2: link.pkcs11.pni: unknown key; did you mean 'pin'? allowed: module, token, key, pin, pin_file",
+        ),
+        (
+            "thing: a\nlink: {driver: awscrt, endpoint: x, pkcs11: {module: m.so}}",
+            "edge.yaml:2: link.pkcs11.token: this key is missing",
+        ),
+        (
+            "thing: a\nlink: {driver: awscrt, endpoint: x, pkcs11: {module: m.so, token: t, pin: 1234, pin_file: p}}",
+            "edge.yaml:2: link.pkcs11: link: pkcs11 has a pin and a pin_file; keep pin_file",
+        ),
+        (
+            (
+                "thing: a\nlink: {driver: awscrt, endpoint: x, certificate: c, pkcs11: {module: m.so, token: t}, "
+                "credentials: {endpoint: c.example, role_alias: a}}"
+            ),
+            "edge.yaml:2: link.credentials: they are asked for with a key from a file; one in a token cannot be used",
         ),
         (
             "thing: a\nlink: {driver: paho, endpoint: x, keep_alive_s: '60'}",
@@ -312,13 +347,3 @@ def test_braces_inside_braces_get_a_hint(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"^edge.yaml:2: not valid YAML: .* but got '{'$") as caught:
         load(folder, "thing: a\nlink: {driver: paho, up: [dt/{thing}/x]}")
     assert caught.value.hint == "inside { } or [ ] put quotes around a text with {thing}"
-
-
-def test_the_nucleus_of_greengrass_takes_no_parcels(tmp_path: Path) -> None:
-    link = "thing: a\nlink: {driver: greengrass, up: ['dt/#'], pack: 25}\n"
-    assert wrong(tmp_path, link) == [
-        "edge.yaml:2: link.pack: 25: with driver greengrass each message goes by itself; take it away"
-    ]
-    app = load(tmp_path, link.replace(", pack: 25", ""))
-    assert app.link is not None
-    assert app.link.uplink.aws_quotas

@@ -1,4 +1,4 @@
-"""The token bucket."""
+"""The token bucket, and the pace."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.pure.bucket import Bucket
+from edge_runtime.pure.bucket import Bucket, Pace
 
 AMOUNT = st.floats(0, 20)
 STEP = st.floats(0, 5)
@@ -79,3 +79,61 @@ def test_who_waits_as_told_is_granted_then(rate: float, burst: float, amounts: l
         if wait:
             now += wait
             assert bucket.take(amount, now) == 0
+
+
+def test_what_is_spent_without_asking_is_a_debt() -> None:
+    bucket = Bucket(rate=10, burst=10)
+    for _ in range(3):
+        bucket.spend(8, 100.0)
+    assert bucket.take(1, 100.0) == pytest.approx(1.5)
+    assert bucket.take(1, 101.5) == 0
+    free = Bucket(rate=0, burst=1)
+    free.spend(100, 0.0)
+    assert free.take(100, 0.0) == 0
+
+
+def test_a_pace_grants_a_quarter_at_once_and_then_evenly() -> None:
+    pace = Pace(100)
+    assert [pace.take(5.0) for _ in range(25)] == [0.0] * 25
+    assert pace.take(5.0) == pytest.approx(1.03 / 100)
+    assert pace.take(5.0103) == 0
+
+
+def test_a_rate_below_one_is_one_thing_in_a_while() -> None:
+    pace = Pace(0.1)
+    assert pace.take(0.0) == 0
+    assert pace.take(2.0) == pytest.approx(8.3)
+    assert pace.take(10.3) == 0
+
+
+def test_a_pace_of_zero_is_no_bound() -> None:
+    pace = Pace(0)
+    pace.spend(1.0)
+    assert [pace.take(1.0) for _ in range(500)] == [0.0] * 500
+
+
+def test_a_senseless_pace_is_refused() -> None:
+    with pytest.raises(ValueError, match="a rate of 0 or more"):
+        Pace(-1)
+
+
+def test_what_happened_unasked_counts() -> None:
+    pace = Pace(4)
+    for _ in range(4):
+        pace.spend(1.0)
+    assert pace.take(1.5) == pytest.approx(0.53)
+    assert pace.take(2.03) == 0
+
+
+@given(st.sampled_from([1, 3, 20, 100]), st.lists(st.floats(0, 0.5), min_size=1, max_size=300))
+def test_no_second_gets_more_than_the_pace_and_none_is_wasted(rate: int, pauses: list[float]) -> None:
+    pace, now, granted = Pace(rate), 0.0, []
+    for pause in pauses:
+        now += pause / rate
+        while wait := pace.take(now):
+            now += wait
+        granted.append(now)
+    for first in granted:
+        assert sum(first <= other < first + 1.0 for other in granted) <= rate
+    # Who always asks gets the rate but for the margin of 3 %, from the first burst on.
+    assert granted[-1] - granted[0] <= sum(pauses) / rate + len(pauses) * 1.031 / rate

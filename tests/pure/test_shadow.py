@@ -20,6 +20,7 @@ from edge_runtime.pure.shadow import (
     Rejected,
     delete,
     delta_of,
+    follow,
     from_text,
     get,
     to_text,
@@ -55,6 +56,36 @@ def made(**state: object) -> Document:
 def read(payload: bytes | None) -> dict[str, Any]:
     assert payload is not None
     return cast("dict[str, Any]", json.loads(payload))
+
+
+def test_what_the_cloud_has_granted_is_taken_without_bounds() -> None:
+    answer = follow(None, {"desired": {"a": "x" * MOST_STATE_BYTES}}, 100)
+    assert answer.document.version == 1
+    assert read(answer.delta)["state"] == {"a": "x" * MOST_STATE_BYTES}
+    assert answer.patch == {"desired": {"a": "x" * MOST_STATE_BYTES}}
+
+
+def test_a_document_of_before_there_was_a_cloud_is_read() -> None:
+    text = '{"state":{},"metadata":{},"version":3,"deleted_s":null,"cloud_version":0,"base":null}'
+    assert from_text(text) == Document({}, {}, 3)
+    sent = Document({}, {}, 3, None, 2, {}, {"desired": {"a": 1}})
+    assert from_text(to_text(sent)) == sent
+    with pytest.raises(ValueError, match="no stored shadow"):
+        from_text(text.replace("}", ',"sent":1}').replace('{,"sent":1}', "{}"))
+
+
+def test_two_patches_in_one() -> None:
+    one = {"a": 1, "b": {"x": 1, "y": None}, "c": {"x": 1}, "d": None}
+    other = {"a": None, "b": {"y": 2, "z": 3}, "c": 4, "e": 5}
+    assert trees.overlay(one, other) == {"a": None, "b": {"x": 1, "y": 2, "z": 3}, "c": 4, "d": None, "e": 5}
+
+
+def test_parts_of_trees() -> None:
+    tree = {"a": {"b": 1, "c": [1]}, "d": True}
+    assert trees.agreeing({"a": {"b": 1, "c": [2], "x": None}, "d": 1, "e": 0}, tree) == {"a": {"b": 1}}
+    assert [trees.at(tree, path) for path in ((), ("a", "b"), ("a", "x"), ("d", "x"))] == [tree, 1, None, None]
+    metadata = {"a": {"timestamp": 5}, "b": [{"timestamp": 3}]}
+    assert [trees.oldest(value) for value in (metadata, {}, None)] == [3, None, None]
 
 
 def test_the_first_update_makes_the_shadow() -> None:

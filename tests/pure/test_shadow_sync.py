@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -11,7 +10,21 @@ from hypothesis import strategies as st
 
 from edge_runtime.pure import _shadow_tree as trees
 from edge_runtime.pure.shadow import Accepted, Document, delete, update
-from edge_runtime.pure.shadow_sync import Conflict, Reconciled, agreed, coalesce, reconcile
+from edge_runtime.pure.shadow_sync import (
+    Conflict,
+    Met,
+    News,
+    Outgoing,
+    Reconciled,
+    after,
+    is_old,
+    meet,
+    news_of,
+    outgoing,
+    reconcile,
+    since,
+    twin_of,
+)
 
 LEAF = st.booleans() | st.integers(-2, 2) | st.sampled_from([0.5, "a"]) | st.lists(st.integers(0, 1), max_size=2)
 KEY = st.sampled_from(["a", "b", "c"])
@@ -38,6 +51,13 @@ def gone(document: Document) -> Document:
     return answer.document
 
 
+def agreed(document: Document, version: int) -> Document:
+    """Return the document after it has met a twin that holds the same."""
+    met = meet(document, replace(document, version=version), 150)
+    assert met.document is not None
+    return met.document
+
+
 def test_what_the_cloud_knows_is_not_dirty() -> None:
     document = made({"reported": {"a": 1}})
     assert document.dirty
@@ -46,30 +66,102 @@ def test_what_the_cloud_knows_is_not_dirty() -> None:
     assert change(known, 200, {"reported": {"a": 2}}).dirty
     assert not change(known, 200, {"reported": {"a": 1.0}}).dirty
     assert gone(known).dirty
-    assert not agreed(gone(known), 4).dirty
     assert not gone(document).dirty
+    forgotten = meet(gone(known), None, 200).document
+    assert forgotten is not None
+    assert not forgotten.dirty
 
 
 def test_many_updates_offline_become_one() -> None:
     document = agreed(made({"desired": {"x": 1}, "reported": {"a": 1, "b": {"c": 1, "d": 2}}}), 4)
-    assert coalesce(document) is None
+    assert outgoing(document) is None
     for state in ({"a": 2}, {"b": {"c": None}}, {"a": 3, "e": [1]}, {"e": [2]}, {"f": 1}, {"f": None}, {"b": {"d": 2}}):
         document = change(document, 200, {"reported": state})
-    assert json.loads(coalesce(document) or b"") == {
-        "state": {"reported": {"a": 3, "b": {"c": None}, "e": [2]}},
-        "version": 4,
-    }
-    assert json.loads(coalesce(made({"reported": {"a": 1}})) or b"") == {"state": {"reported": {"a": 1}}}
-    assert coalesce(gone(document)) is None
+    assert outgoing(document) == Outgoing(False, {"reported": {"a": 3, "b": {"c": None}, "e": [2]}}, 4)
+    assert outgoing(made({"reported": {"a": 1}})) == Outgoing(False, {"reported": {"a": 1}}, 0)
+    assert outgoing(gone(document)) == Outgoing(True, {}, 0)
+    assert outgoing(None) is None
 
 
 @given(STATE, STATE)
 def test_the_one_update_leads_from_the_base_to_here(base: State, state: State) -> None:
     document = replace(agreed(made(base), 1), state=state)
-    request = coalesce(document)
-    assert document.dirty == (request is not None)
-    patch = json.loads(request)["state"] if request else {}
-    assert trees.same(trees.merge(base, patch), state)
+    out = outgoing(document)
+    assert document.dirty == (out is not None)
+    assert trees.same(trees.merge(base, out.patch if out else {}), state)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"state": {}},
+        {"state": [], "version": 1},
+        {"state": {"desired": 1}, "version": 1},
+        {"state": {"reported": []}, "version": 1},
+        {"state": {}, "version": "1"},
+    ],
+)
+def test_an_answer_that_is_none(answer: State) -> None:
+    assert news_of(answer) is None
+    assert twin_of(answer) is None
+
+
+def test_updates_are_followed_one_by_one() -> None:
+    assert after(None, News({"desired": {"a": 1}}, {}, 1)) == Document({"desired": {"a": 1}}, {}, 1)
+    document = change(agreed(made({"desired": {"a": 1}, "reported": {"b": 1}}), 4), 200, {"desired": {"c": 1}})
+    news = news_of({"state": {"desired": {"a": 2}, "reported": None, "delta": {"x": 1}}, "version": 5, "metadata": {}})
+    assert news == News({"desired": {"a": 2}, "reported": None}, {}, 5)
+    assert after(document, news) == Document({"desired": {"a": 2}}, {}, 5)
+    assert after(document, replace(news, version=6)) is None
+    assert [is_old(document, replace(news, version=version)) for version in (3, 4, 5)] == [True, True, False]
+    assert not is_old(None, news)
+
+
+def test_what_was_sent_and_arrived_is_no_change_of_somebody_else() -> None:
+    start = agreed(made({"desired": {"a": 0, "b": 0, "c": {"x": 0}}}), 1)
+    patch = {"desired": {"a": 1, "b": None, "c": {"x": 1}}}
+    back = replace(change(start, 200, {"desired": {"a": 0, "b": 0, "c": {"x": 0}}}), sent=patch)
+    arrived = replace(start, state=trees.merge(start.state, patch), version=2)
+    found = meet(back, arrived, 300)
+    assert found.document is not None
+    assert found.document.state == start.state
+    assert found.document.sent is None
+    assert outgoing(found.document) == Outgoing(False, {"desired": {"a": 0, "b": 0, "c": {"x": 0}}}, 2)
+    lost = meet(back, start, 300)
+    assert lost.document is not None
+    assert outgoing(lost.document) is None
+
+
+def test_who_made_a_shadow_deleted_it_and_cannot_know_whether_it_is_there() -> None:
+    mine = replace(gone(made({"reported": {"a": 1}})), sent={"reported": {"a": 1}})
+    assert outgoing(meet(mine, made({"reported": {"a": 1}}), 300).document) == Outgoing(True, {}, 0)
+    other = meet(mine, made({"reported": {"b": 1}}), 300)
+    assert other.document is not None
+    assert other.document.state == {"reported": {"b": 1}}
+
+
+def test_what_is_said_here_of_what_the_cloud_has() -> None:
+    start = agreed(made({"desired": {"a": 1, "b": 1}}), 1)
+    same = meet(start, replace(start, version=2), 300, touched={"desired": {"a": 1, "c": 1, "d": None}})
+    assert same.answer is not None
+    assert (same.answer.patch, same.answer.document.version) == ({"desired": {"a": 1}}, 2)
+    assert meet(start, replace(start, version=2), 300).answer is None
+    deleted = meet(start, None, 300)
+    assert (deleted.deleted, deleted.document and deleted.document.is_live) == (True, False)
+    fresh = meet(None, Document({}, {}, 3), 300)
+    assert fresh.document is not None
+    assert (fresh.document.is_live, fresh.document.dirty, fresh.document.cloud_version) == (True, False, 3)
+    assert meet(None, None, 300) == Met(None, None)
+
+
+def test_since_when_the_cloud_does_not_know() -> None:
+    assert since(None) is None
+    known = agreed(made({"reported": {"a": 1, "b": [1]}}, 100), 1)
+    assert since(known) is None
+    assert since(change(change(known, 200, {"reported": {"b": [2]}}), 300, {"reported": {"a": 2}})) == 200
+    assert since(change(known, 200, {"reported": {"a": None}})) is None
+    assert since(gone(known)) == 200
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,14 @@ class Machinery:
         """Note it."""
         self.calls.append("thaw")
 
+    def stop_credentials(self) -> None:
+        """Note it."""
+        self.calls.append("stop credentials")
+
+    def resume_credentials(self) -> None:
+        """Note it."""
+        self.calls.append("resume credentials")
+
 
 class Pipe:
     """The far end of a conversation."""

@@ -73,6 +73,40 @@ async def test_counts_and_waiting_for_them(told: Told) -> None:
     assert await told.tell({"counts": True}) == {"ok": True, "counts": {"connected": 1, "recorded": 2}, "refusals": []}
 
 
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ({"fault": "late_acks", "seconds": 2, "count": 1}, "late_pubacks"),
+        ({"fault": "wrong_acks", "count": 1}, "wrong_pubacks"),
+        ({"fault": "repeat_acks", "share": 0.5}, "repeated_pubacks"),
+        ({"fault": "fail_acks", "code": 0x83, "count": 1}, "failed_pubacks"),
+    ],
+)
+async def test_acknowledgements_that_go_wrong(told: Told, command: object, name: str) -> None:
+    assert await told.tell(command) == {"ok": True}
+    assert getattr(told.standin.faults, name).live
+
+
+async def test_other_faults(told: Told) -> None:
+    assert await told.tell({"fault": "cut", "after": 3, "acked": True}) == {"ok": True}
+    assert await told.tell({"fault": "reject_filter", "topic_filter": "a/#"}) == {"ok": True}
+    assert await told.tell({"fault": "break_credentials", "status": 500, "down": False}) == {"ok": True}
+    faults = told.standin.faults
+    assert (faults.cuts.after, faults.rejected_filters, faults.credentials_status) == (3, {"a/#": 0x87}, 500)
+
+
+async def test_services_are_told_by_noun_and_verb(told: Told) -> None:
+    made = await told.tell({"thing": "put", "name": "edge-1", "groups": ["edge"]})
+    assert made["ok"] is True
+    changed = await told.tell({"shadow": "update", "thing": "edge-1", "state": {"desired": {"led": "on"}}})
+    assert changed["ok"] is True
+    found = await told.tell({"shadow": "get", "thing": "edge-1"})
+    assert isinstance(found["shadow"], dict)
+    assert found["shadow"]["state"]["desired"] == {"led": "on"}
+    missing = await told.tell({"shadow": "get", "thing": "nobody"})
+    assert (missing["ok"], "404" in str(missing["error"])) == (False, True)
+
+
 async def test_stop(told: Told) -> None:
     assert await told.tell({"stop": True}) == {"ok": True}
     assert told.stopped == 1
@@ -85,8 +119,13 @@ async def test_stop(told: Told) -> None:
         (b"[1]", "must be one JSON object"),
         (b"[" * 100_000, "must be one JSON object"),
         (b"\xff", "must be one JSON object"),
-        ({"hello": 1}, "is no command; known are fault, counts, wait with count, and stop"),
+        ({"hello": 1}, "is no command; known are fault, counts, wait with count, stop, and cert, claim"),
         ({"fault": 7}, "is no command"),
+        ({}, "is no command"),
+        ({"thing": 7}, "is no command"),
+        ({"shadow": "gat", "thing": "a"}, "there is no command 'shadow gat'"),
+        ({"shadow": "get"}, "'shadow get' needs thing"),
+        ({"fault": "cut", "acked": 1}, "acked may not be 1"),
         ({"fault": "frieze"}, "there is no fault 'frieze'; did you mean 'freeze'?"),
         ({"fault": "_reset"}, "there is no fault '_reset'"),
         ({"fault": "delay"}, "fault 'delay' needs seconds"),

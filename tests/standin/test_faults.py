@@ -57,6 +57,38 @@ def test_clear_ends_what_was_begun_and_nothing_else() -> None:
     assert not faults.duplicates.live
 
 
+def test_the_credentials_endpoint_goes_down_and_up_once() -> None:
+    machinery = Machinery()
+    faults = Faults(machinery)
+    faults.break_credentials(503, 1.5)
+    assert (faults.credentials_status, faults.credentials_s, machinery.calls) == (503, 1.5, [])
+    faults.break_credentials(down=True)
+    faults.break_credentials(down=True)
+    faults.break_credentials()
+    faults.break_credentials(down=True)
+    faults.clear()
+    faults.clear()
+    assert machinery.calls == ["stop credentials", "resume credentials"] * 2
+    assert (faults.credentials_status, faults.credentials_s, faults.credentials_down) == (0, 0.0, False)
+
+
+def test_acknowledgements_are_well_again_after_clear() -> None:
+    faults = Faults(Machinery())
+    suffering = [faults.pubacks_suffer]
+    faults.late_acks(1, 5)
+    faults.wrong_acks(5)
+    faults.repeat_acks(5)
+    faults.fail_acks(count=5)
+    faults.cut(1, 5)
+    faults.reject_filter("a/#")
+    suffering.append(faults.pubacks_suffer)
+    assert faults.filter_rejection("a/+") == 0x87
+    faults.clear()
+    suffering.append(faults.pubacks_suffer)
+    assert suffering == [False, True, False]
+    assert (faults.rejection("a"), faults.filter_rejection("a/+"), faults.cuts.due()) == (0, 0, None)
+
+
 def test_drop_and_restart_are_done_at_once() -> None:
     machinery = Machinery()
     faults = Faults(machinery)
@@ -84,3 +116,13 @@ def test_words_that_make_no_sense() -> None:
         faults.reject("#/a")
     with pytest.raises(ConfigError, match="cannot arrive before they are sent"):
         faults.delay(-0.1)
+    with pytest.raises(ConfigError, match="cannot arrive before they are sent"):
+        faults.late_acks(-1)
+    with pytest.raises(ConfigError, match="0 is no reason code of a failure"):
+        faults.fail_acks(0)
+    with pytest.raises(ConfigError, match="after and count must be 1 or more; got 0 and 1"):
+        faults.cut(0)
+    with pytest.raises(ConfigError, match="200 is no HTTP status of a failure"):
+        faults.break_credentials(200)
+    with pytest.raises(ConfigError, match="may only be the last level"):
+        faults.reject_filter("#/a")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from edge_runtime.standin.access import Caller
 from edge_runtime.standin.codes import Code
 from edge_runtime.standin.handshake import Accepted, Refused, judge
 from edge_runtime.standin.packets import MQTT_3_1_1, MQTT_5, Connect, Will
@@ -14,13 +15,13 @@ from tests.standin.harness import Bench
 
 
 def accepted(packet: Connect, quotas: Mode = "aws") -> Accepted:
-    outcome = judge(Bench(quotas).broker, packet)
+    outcome = judge(Bench(quotas).broker, packet, Caller())
     assert isinstance(outcome, Accepted), outcome
     return outcome
 
 
 def refused(packet: Connect) -> Refused:
-    outcome = judge(Bench("aws").broker, packet)
+    outcome = judge(Bench("aws").broker, packet, Caller())
     assert isinstance(outcome, Refused), outcome
     return outcome
 
@@ -101,19 +102,19 @@ def test_refusals(packet: Connect, code: Code, words: str) -> None:
 
 def test_one_connect_a_second_and_client_id() -> None:
     bench = Bench("aws")
-    assert isinstance(judge(bench.broker, Connect("c")), Accepted)
-    outcome = judge(bench.broker, Connect("c"))
+    assert isinstance(judge(bench.broker, Connect("c"), Caller()), Accepted)
+    outcome = judge(bench.broker, Connect("c"), Caller())
     assert isinstance(outcome, Refused)
     assert outcome.code is Code.QUOTA_EXCEEDED
-    assert isinstance(judge(bench.broker, Connect("other")), Accepted)
+    assert isinstance(judge(bench.broker, Connect("other"), Caller()), Accepted)
 
 
 async def test_a_second_later_it_may_connect_again() -> None:
     bench = Bench("aws")
-    judge(bench.broker, Connect("c"))
+    judge(bench.broker, Connect("c"), Caller())
     await bench.clock.advance(1)
     bench.broker.begin()
-    assert isinstance(judge(bench.broker, Connect("c")), Accepted)
+    assert isinstance(judge(bench.broker, Connect("c"), Caller()), Accepted)
 
 
 def test_refused_on_purpose() -> None:

@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.errors import ConfigError
-from edge_runtime.standin.packets import Publish
+from edge_runtime.standin.certs import make
+from edge_runtime.standin.packets import Connack, Connect, Publish
 from edge_runtime.standin.process import Options, serve
 from edge_runtime.standin.record import read_record
 from tests.mqtt import RawClient
+from tests.standin.secure import context
 
 PATIENCE_S = 30.0
 
@@ -29,6 +31,7 @@ class Process:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         self.port = 0
+        self.ready: dict[str, object] = {}
 
     async def line(self) -> dict[str, object]:
         """Return the next line it prints."""
@@ -60,9 +63,10 @@ async def started(*arguments: str) -> AsyncIterator[Process]:
     )
     try:
         ready = await one.line()
-        assert list(ready) == ["ready", "port"]
+        assert list(ready)[:2] == ["ready", "port"]
         assert isinstance(ready["port"], int)
         one.port = ready["port"]
+        one.ready = ready
         yield one
     finally:
         if one.process.returncode is None:
@@ -110,8 +114,8 @@ async def test_commands_by_socket(tmp_path: Path) -> None:
         other = await asyncio.open_unix_connection(path)
         writer.write(b'{"fault":"freeze"}\n{"fault":"clear"}\n')
         assert [await reader.readline() for _ in range(2)] == [b'{"ok":true}\n'] * 2
-        writer.write(b"x" * 100_000 + b"\n")
-        assert json.loads(await reader.readline())["error"] == "a command may have 65536 bytes"
+        writer.write(b"x" * 300_000 + b"\n")
+        assert json.loads(await reader.readline())["error"] == "a command may have 262144 bytes"
         assert await reader.read() == b""
         other[1].write(b'{"stop":true}\n')
         assert await other[0].read() == b'{"ok":true}\n'
@@ -141,3 +145,39 @@ async def test_a_mistake_is_said_on_standard_error() -> None:
     _, errors = await process.communicate()
     assert process.returncode == 1
     assert errors.decode().startswith("the stand-in cannot listen on not a host port 1883: ")
+
+
+async def test_all_of_it_in_one_process(tmp_path: Path) -> None:
+    certificates = make(tmp_path / "certs")
+    registry = tmp_path / "account.json"
+    own = certificates.client.cert.read_text(encoding="utf-8")
+    document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iot:*", "Resource": "*"}]}
+    registry.write_text(
+        json.dumps({"policies": {"all": document}, "certificates": [{"pem": own, "policies": ["all"]}]}),
+        encoding="utf-8",
+    )
+    server = certificates.server
+    tls = ("--tls", str(server.ca), str(server.cert), str(server.key))
+    more = ("--registry", str(registry), "--policies", "--web", "0", "--credentials", "0", "--control", "stdin")
+    async with started(*tls, *more) as one:
+        assert list(one.ready) == ["ready", "port", "web", "credentials"]
+        client = await RawClient.open(one.port, tls=context(certificates))
+        client.send(Connect("edge-1"))
+        assert (await client.expect(Connack)).code == 0
+        await client.publish("a")
+        (known,) = json.loads(registry.read_text(encoding="utf-8"))["certificates"]
+        assert "pem" in known
+        listed = await one.tell({"cert": "list"})
+        assert isinstance(listed["certificates"], list)
+        number = listed["certificates"][0]["id"]
+        assert (await one.tell({"cert": "status", "id": number, "status": "REVOKED"}))["ok"] is True
+        await client.closed()
+        assert (await one.tell({"stop": True})) == {"ok": True}
+        assert await one.ended() == 0
+    assert '"REVOKED"' in registry.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("options", [Options(policies=True), Options(credentials=0)])
+async def test_what_goes_by_certificates_needs_tls(options: Options) -> None:
+    with pytest.raises(ConfigError, match="they need TLS"):
+        await serve(options)

@@ -203,6 +203,22 @@ async def test_more_than_512_kib_a_second_are_read_later() -> None:
         await client.close()
 
 
+async def test_what_is_sent_to_a_client_counts_against_the_same_512_kib_a_second() -> None:
+    clock = FakeClock()
+    async with Standin(clock=clock) as standin:
+        client = await RawClient.connect(standin.port)
+        await client.subscribe("down")
+        start = clock.now().mono_ns
+        with standin.broker.turn():
+            standin.broker.say("down", bytes(100_000))
+        assert len((await client.expect(Publish)).payload) == 100_000
+        client.send(*batch(7, bytes(100_000)))
+        while len(standin.record) < 7:
+            await clock.advance(0.01)
+        assert (clock.now().mono_ns - start) / 1e9 >= (800_000 - 524_288) / 524_288
+        await client.close()
+
+
 async def test_silence_is_noticed_at_one_and_a_half_keep_alives() -> None:
     clock = FakeClock()
     async with Standin(quotas="none", clock=clock) as standin:

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 import pytest
 
 from edge_runtime.clock import FakeClock
+from edge_runtime.pure.bucket import Bucket
 from edge_runtime.standin.wire import Item, Lane
 
 
@@ -85,7 +86,7 @@ async def test_nothing_moves_while_frozen_and_all_of_it_afterwards() -> None:
 
 async def test_a_throttle_delays_what_is_too_much() -> None:
     road = Road()
-    road.lane.throttle(1000)
+    road.lane.throttle(Bucket(1000, 1000))
     assert road.lane.idle(1000)
     assert not road.lane.idle(500)
     road.lane.put(bytes(500), 0.0)

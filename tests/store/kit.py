@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from edge_runtime.app import QueueLimits, StoreLimits
 from edge_runtime.clock import Clock, FakeClock, make_event
 from edge_runtime.model import NO_HEADERS, Event, Feed, Message
 from edge_runtime.store import schema
+from edge_runtime.store.counters import seal
 from edge_runtime.store.jobs import Change, Entry, Work
 from edge_runtime.store.writer import Page, Writer
 
@@ -180,6 +182,18 @@ class Opened:
     ) -> None:
         if self._writer is not None:
             self._writer.close()
+
+
+def make_old(path: Path) -> None:
+    """Make a database that nobody has open one of format 1, as the first releases wrote it."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("BEGIN")
+        db.execute("ALTER TABLE target DROP COLUMN thinned")
+        for row_id, name, *values, _ in db.execute("SELECT * FROM target").fetchall():
+            db.execute("UPDATE target SET checksum = ? WHERE id = ?", (seal(row_id, name, values), row_id))
+        db.execute("INSERT OR REPLACE INTO memo VALUES (?, ?, ?)", schema.memo_row("format", "1"))
+        db.execute("PRAGMA user_version = 1")
+        db.execute("COMMIT")
 
 
 def flips(data: bytes) -> Iterator[bytes]:

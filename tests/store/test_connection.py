@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.errors import HostError, StoreError
-from edge_runtime.store import connection, schema
+from edge_runtime.store import connection, formats, schema
 from edge_runtime.store.connection import Ballast, DamagedError, Lock, Trouble
 from tests.store.kit import Opened, accept, entry, sqlite_error
 
@@ -82,8 +82,8 @@ def test_only_full_durability_is_good_enough(path: Path) -> None:
 def test_a_newer_file_is_left_alone(path: Path) -> None:
     with connect(path) as db:
         db.execute("PRAGMA user_version = 7")
-        db.execute("INSERT OR REPLACE INTO memo VALUES (?, ?, ?)", schema.memo_row(connection.FORMAT, "7"))
-    with pytest.raises(StoreError, match="has format 7, this runtime knows 1") as caught, connect(path):
+        db.execute("INSERT OR REPLACE INTO memo VALUES (?, ?, ?)", schema.memo_row(formats.FORMAT, "7"))
+    with pytest.raises(StoreError, match="has format 7, this runtime knows 2") as caught, connect(path):
         pass
     assert "install the newer runtime again" in caught.value.hint
 
@@ -187,3 +187,15 @@ def test_without_room_there_is_no_ballast_and_no_error(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_made_is_an_error_of_sqlite(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError, match="cannot be made"), connect(tmp_path / "missing" / "queue.db"):
         pass
+
+
+def test_what_is_set_aside_in_the_same_second_overwrites_nothing(path: Path) -> None:
+    """The clock of a small computer may say the same second at every boot."""
+    log = path.with_name("queue.db-wal")
+    kept = connection.KeptLog(path)
+    asides = []
+    for number in range(4):
+        log.write_bytes(b"%d" % number)
+        asides.append(kept.set_aside())
+    assert len(set(asides)) == 4
+    assert [aside.read_bytes() for aside in asides] == [b"0", b"1", b"2", b"3"]

@@ -8,7 +8,8 @@ import pytest
 
 from edge_runtime.app import QueueLimits
 from edge_runtime.errors import HostError, NotFoundError, StoreError
-from edge_runtime.model import Feed
+from edge_runtime.model import Feed, Stamp
+from edge_runtime.pure.timeline import Timeline
 from edge_runtime.store import inspect, schema
 from edge_runtime.store.jobs import Change
 from edge_runtime.store.writer import Writer
@@ -42,6 +43,26 @@ def test_the_ledger_of_a_running_store(path: Path) -> None:
         assert writer.db.execute("SELECT produced FROM target WHERE id = 1").fetchone() == (12,), "told from the rows"
 
 
+def test_a_survey_tells_how_queues_stand_without_counting(path: Path) -> None:
+    with Opened(path.parent, QUEUES) as writer:
+        fill(writer)
+        do(writer, Change(memo={"k": "v", "torn": "v"}))
+        writer.db.execute("UPDATE memo SET value = 'w' WHERE key = 'torn'")
+        accept(writer, entry())
+        found = inspect.survey(path, ["k", "torn", "none"])
+        books = {one.target: (one.queued, one.bytes) for one in found.queues}
+        assert books == {one.target: (one.queued, one.bytes) for one in inspect.ledger(path)}
+        assert found.memos == {"k": "v"}
+        pages = writer.db.execute("PRAGMA page_count").fetchone()[0]
+        assert found.used_bytes + found.free_bytes == pages * schema.PAGE_SIZE
+        assert found.used_bytes == writer.budget.used_bytes()
+
+
+def test_a_survey_of_nothing(path: Path) -> None:
+    with pytest.raises(NotFoundError):
+        inspect.survey(path, [])
+
+
 def test_the_ledger_does_not_believe_itself(path: Path) -> None:
     with Opened(path.parent) as writer:
         accept(writer, *(entry() for _ in range(300)))
@@ -69,12 +90,27 @@ def test_messages_come_in_order_by_the_page(path: Path) -> None:
         assert [m["seq"] for m in inspect.messages(path, "b", limit=590)] == list(range(1, 591))
 
 
+def test_a_message_of_a_clock_that_was_set_later_has_its_right_time(path: Path) -> None:
+    with Opened(path.parent, QUEUES) as writer:
+        (message,) = accept(writer, entry(b"x", "a"))
+        _, mono_ns, boot = message.event.time
+        timeline = Timeline()
+        timeline.begin(boot, 0)
+        timeline.right(Stamp(4_000_000_000_123_456_789, mono_ns + 1_000_000_000, boot))
+        do(writer, Change(memo={"clock": timeline.to_text()}))
+        (shown,) = inspect.messages(path, "a")
+        assert (shown["time"], shown["clock"]) == ("2096-10-02T07:06:39.123Z", "corrected")
+        for unknown in ("[7]", "no JSON"):
+            do(writer, Change(memo={"clock": unknown}))
+            assert next(inspect.messages(path, "a"))["clock"] == "unsynced"
+
+
 def test_a_message_says_all_of_itself(path: Path) -> None:
     with Opened(path.parent, QUEUES) as writer:
         (message,) = accept(writer, (event(b"\0\xff", "t/1", {"k": "v"}), [Feed("a", 3)]))
         expected: dict[str, object] = {
             "seq": 1, "topic": "t/1", "payload": b"\0\xff", "source": "test", "time": "2023-11-14T22:13:20.000Z",
-            "id": message.event.id, "priority": 3, "tries": 0, "headers": {"k": "v"}, "reason": "",
+            "clock": "unsynced", "id": message.event.id, "priority": 3, "tries": 0, "headers": {"k": "v"}, "reason": "",
         }  # fmt: skip
         assert list(inspect.messages(path, "a")) == [expected]
         do(writer, Change(dead=[(message._replace(tries=2), "it hurts")]))

@@ -45,6 +45,104 @@ async def test_messages_come_in_order_the_most_urgent_first(tmp_path: Path) -> N
         assert len(queue) == 5, "nothing is settled"
 
 
+async def test_only_what_is_urgent_enough_is_handed_out(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await store.change([entry(priority=p) for p in (5, 9, 3, 5)])
+        queue = store.queue("a")
+        assert seqs(await queue.get(9, least=4)) == [3]
+        waiting = asyncio.ensure_future(queue.get(9, least=4))
+        await accept(store, 1, priority=9)
+        await accept(store, 1, priority=5)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        await accept(store, 1, priority=4)
+        assert seqs(await waiting) == [7]
+        assert seqs(await queue.get(9)) == [1, 4, 6, 2, 5]
+
+
+async def test_what_is_not_urgent_enough_waits_on_the_disk_too(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await accept(store, 3)
+    async with opened(tmp_path) as store:
+        waiting = asyncio.ensure_future(store.queue("a").get(9, least=0))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        waiting.cancel()
+        assert seqs(await store.queue("a").get(9)) == [1, 2, 3]
+        assert waiting.cancelled()
+
+
+async def test_a_page_that_has_just_been_read_is_not_waited_for_in_vain(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await accept(store, 3)
+    async with opened(tmp_path) as store:
+        queue = store.queue("a")
+        before = store.work(lambda _: None)
+        first = queue.get(9)
+        first.send(None)  # it begins to read, in one batch with the work before it,
+        first.close()  # and is cancelled: the page is read all the same
+        await before  # of which this hears first
+        assert seqs(await queue.get(9)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("inline", [True, False])
+async def test_new_messages_share_the_link_with_the_backlog(tmp_path: Path, *, inline: bool) -> None:
+    """As many new ones as are accepted meanwhile, one of four, and none twice, until there is no backlog any more."""
+    async with opened(tmp_path) as store:
+        await accept(store, 2000)
+    async with opened(tmp_path) as store:
+        store._blocked_s = 0.0 if inline else 1.0
+        queue, got, fresh = store.queue("a"), list[int](), list[int]()
+        queue.live_share = 0.25
+        while len(queue):
+            if len(got) < 1200:
+                await accept(store, 5)
+            taken = await queue.get(20)
+            got += seqs(taken)
+            fresh.append(sum(seq > 2000 for seq in seqs(taken)))
+            await store.change(done=taken)
+        assert fresh[:60] == [5] * 60, "a quarter of each 20"
+        assert sorted(got) == list(range(1, 2301))
+        assert [seq for seq in got if seq <= 2000] == list(range(1, 2001))
+        assert [seq for seq in got if seq > 2000] == list(range(2001, 2301))
+
+
+async def test_a_restart_among_messages_that_were_handed_out_ahead_loses_none(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await accept(store, 1500)
+        queue = store.queue("a")
+        queue.live_share = 0.5
+        await accept(store, 100)
+        taken = await queue.get(40)
+        assert seqs(taken[:6]) == [1, 1501, 2, 1502, 3, 1503]
+        await store.change(done=taken[10:])
+        left = sorted({*range(1, 1601)} - {*seqs(taken[10:])})
+    async with opened(tmp_path) as store:
+        queue, got = store.queue("a"), list[int]()
+        queue.live_share = 0.5
+        while len(got) < len(left):
+            got += seqs(await queue.get(100))
+        assert got == left
+
+
+async def test_a_share_that_is_taken_away_leaves_strict_order(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await accept(store, 1100)
+        queue = store.queue("a")
+        assert queue.live_share == 0.0
+        queue.live_share = 0.5
+        await accept(store, 10)
+        got = seqs(await queue.get(4))
+        queue.live_share = 0.0
+        while len(got) < 1110:
+            got += seqs(await queue.get(100))
+        assert got == [1, 1101, 2, 1102, *range(3, 1101), *range(1103, 1111)]
+        for share in (-0.1, 1.1):
+            with pytest.raises(ValueError, match="the live share of queue 'a' must be from 0 to 1, not"):
+                queue.live_share = share
+
+
 async def test_a_waiting_consumer_is_woken(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         waiting = asyncio.ensure_future(store.queue("a").get())

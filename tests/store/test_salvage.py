@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from edge_runtime.app import Overflow, QueueLimits
 from edge_runtime.model import Feed
-from edge_runtime.store import salvage, schema
+from edge_runtime.store import downsample, salvage, schema
 from edge_runtime.store.jobs import Change
-from tests.store.kit import Opened, accept, do, entry, event, open_writer, read_lane, rows
+from tests.store.kit import Opened, accept, do, entry, event, open_writer, read_lane, rows, work
 
 PAGE = schema.PAGE_SIZE
 
@@ -239,3 +242,37 @@ def test_a_memo_that_is_damaged_is_not_carried_over(tmp_path: Path) -> None:
     damage(tmp_path / "queue.db", 0, b"\0" * PAGE)
     with Opened(tmp_path) as writer:
         assert writer.memo("k") is None
+
+
+@pytest.mark.parametrize("first", ["old", "new"])
+def test_of_a_row_and_its_stale_copy_the_one_of_more_readings_is_kept(tmp_path: Path, first: str) -> None:
+    """What was thinned has the id of its last reading, of which a page that was given back still has the row."""
+    limits = {"a": QueueLimits(when_full=Overflow.DOWNSAMPLE)}
+    path = tmp_path / "queue.db"
+    with Opened(tmp_path, limits) as writer:
+        accept(writer, *(entry(b'{"value": %d}' % n) for n in range(50)))
+    old = path.read_bytes()
+    with Opened(tmp_path, limits) as writer:
+        assert work(writer, lambda w: downsample.step(w, w.targets["a"], 0))
+        assert writer.targets["a"].queued == 1
+    new = path.read_bytes()
+    whole, other = (old, new) if first == "old" else (new, old)
+    path.write_bytes(b"\0" * PAGE + whole[PAGE:] + other)
+    with Opened(tmp_path, limits) as writer:
+        found = rows(writer.db, 1)
+        assert json.loads(found[5, 50][2])["thinned"]["count"] == 50
+        counters = writer.targets["a"]
+        assert (counters.produced, counters.queued, counters.corrupted) == (50, len(found), 0)
+
+
+def test_a_salvaged_database_knows_what_was_thinned(tmp_path: Path) -> None:
+    limits = {"a": QueueLimits(when_full=Overflow.DOWNSAMPLE)}
+    with Opened(tmp_path, limits) as writer:
+        accept(writer, *(entry(b'{"value": %d}' % n) for n in range(50)))
+        assert work(writer, lambda w: downsample.step(w, w.targets["a"], 0))
+        before = writer.targets["a"].values()
+    damage(tmp_path / "queue.db", 0, bytes(PAGE))
+    with Opened(tmp_path, limits) as writer:
+        assert "none is missing" in writer.notes[0]
+        assert writer.targets["a"].values() == before
+        assert writer.targets["a"].thinned == 49

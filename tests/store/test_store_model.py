@@ -22,6 +22,7 @@ from edge_runtime.errors import QueueFullError
 from edge_runtime.model import Event, Feed, Message
 from edge_runtime.store import inspect, letters, schema
 from edge_runtime.store.expiry import sweep
+from edge_runtime.store.lane import Bounds
 from edge_runtime.store.store import Store
 from edge_runtime.store.writer import Writer
 from tests.store.kit import FREE, event, inject, once, rows, seqs, sqlite_error
@@ -35,8 +36,11 @@ QUEUES = {
     "small": QueueLimits(limit_bytes=2500, ttl_s=TTL_S),
     "latest": QueueLimits(when_full=Overflow.KEEP_LATEST),
     "strict": QueueLimits(limit_bytes=2500, when_full=Overflow.REJECT_NEW),
+    "live": QueueLimits(),
 }
 NAMES = list(QUEUES)
+LITTLE = Bounds(held=2, page=2, fresh=3)
+"""So little is in memory that a few messages are a backlog."""
 
 
 @dataclass
@@ -58,6 +62,8 @@ class Model:
     delivered: int = 0
     gone: int = 0
     """Dropped or expired."""
+    ahead: dict[int, int] = field(default_factory=dict)
+    """By priority: the last message that was handed out before its turn."""
 
 
 class Machine(RuleBasedStateMachine):
@@ -78,7 +84,11 @@ class Machine(RuleBasedStateMachine):
         return self.loop.run_until_complete(asyncio.wait_for(work, 20))
 
     async def _open(self) -> Store:
-        return await Store.open(self.folder, QUEUES, clock=self.clock, limits=FREE)
+        store = await Store.open(self.folder, QUEUES, clock=self.clock, limits=FREE)
+        store.queue("live").live_share = 0.5
+        for lane in store.queue("live")._lanes:
+            lane.bounds = LITTLE
+        return store
 
     def teardown(self) -> None:
         """Deliver all that is left: it is all there."""
@@ -192,14 +202,15 @@ class Machine(RuleBasedStateMachine):
     def _waiting(self, name: str) -> list[Kept]:
         return [k for k in self.models[name].kept.values() if not k.dead and not k.in_hand]
 
-    @rule(name=st.sampled_from(NAMES), limit=st.integers(1, 6))
-    def take(self, name: str, limit: int) -> None:
+    @rule(name=st.sampled_from(NAMES), limit=st.integers(1, 6), least=st.sampled_from([0, 5, 9, 9]))
+    def take(self, name: str, limit: int, least: int) -> None:
         """Be the consumer."""
-        waiting = self._waiting(name)
+        waiting = [k for k in self._waiting(name) if k.message.priority <= least]
         if not waiting:
             return
-        taken = self.run(self.store.queue(name).get(limit))
+        taken = self.run(self.store.queue(name).get(limit, least=least))
         assert 0 < len(taken) <= limit
+        assert all(message.priority <= least for message in taken)
         keys = [(k.message.priority, k.message.seq) for k in waiting]
         assert taken[0].priority == min(keys)[0], "the most urgent first"
         for message in taken:
@@ -209,7 +220,12 @@ class Machine(RuleBasedStateMachine):
             assert not kept.dead
             if not kept.handed:
                 older = [k for k in waiting if k.message.priority == message.priority and k.message.seq < message.seq]
-                assert all(k.in_hand for k in older), "first deliveries are in order"
+                if name != "live":
+                    assert all(k.in_hand for k in older), "first deliveries are in order"
+                elif not all(k.in_hand for k in older):
+                    ahead = self.models[name].ahead
+                    assert message.seq > ahead.get(message.priority, 0), "among themselves the fresh ones are in order"
+                    ahead[message.priority] = message.seq
             kept.in_hand = kept.handed = True
 
     def _in_hand(self, name: str) -> list[Kept]:
@@ -310,6 +326,7 @@ class Machine(RuleBasedStateMachine):
         if how == "crash and reboot":
             self.clock.reboot(f"boot-{self.lives}")
         for model in self.models.values():
+            model.ahead.clear()
             for kept in model.kept.values():
                 kept.in_hand = kept.handed = False
         self.store = self.run(self._open())

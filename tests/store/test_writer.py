@@ -222,5 +222,5 @@ def test_a_checkpoint_is_due_after_some_megabytes(tmp_path: Path) -> None:
 
 
 def test_every_drop_has_a_reason() -> None:
-    assert {str(r) for r in Reason} == {"expired", "overflow", "superseded", "purged", "corrupted"}
+    assert {str(r) for r in Reason} == {"expired", "overflow", "superseded", "purged", "corrupted", "thinned"}
     assert Message(event(), "a", 5, 1).tries == 0

@@ -15,6 +15,7 @@ DIRECT = "out/direct"
 CALLED = "in/called"
 """Sets off the function, whose reply goes up on REPLIED."""
 REPLIED = "out/replied"
+_OF_TIME = ("edge-time", "edge-clock")
 
 
 class Delivery(NamedTuple):
@@ -60,9 +61,13 @@ def judge(promises: Promises, deliveries: Sequence[Delivery], database: Path, *,
 
 
 def _first(deliveries: Iterable[Delivery]) -> list[Delivery]:
-    """Return each message once, in the order of first deliveries; repeats must be the same to the byte."""
+    """Return each message once, in the order of first deliveries; repeats must be the same to the byte.
+
+    But for when it happened: that may be known better by then.
+    """
     seen: dict[str, Delivery] = {}
-    for delivery in deliveries:
+    for one in deliveries:
+        delivery = one._replace(user={key: value for key, value in one.user.items() if key not in _OF_TIME})
         before = seen.setdefault(delivery.user["edge-id"], delivery)
         assert before == delivery, "a message was sent again as another one"
     return list(seen.values())

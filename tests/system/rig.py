@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from edge_runtime.control import LINE_LIMIT, SOCKET, pack
 from edge_runtime.control.wire import address, decode, encode, error_from_json
@@ -44,9 +44,9 @@ functions:
     on_success: {replied}
 link:
   driver: {driver}
-  endpoint: 127.0.0.1
+  endpoint: {endpoint}
   port: {port}
-  keep_alive_s: 30
+  keep_alive_s: {keep_alive_s}
   up: ["out/#"]
 """
 _HANDLER = """
@@ -55,10 +55,26 @@ def handler(event, context):
 """
 
 
+class Setup(NamedTuple):
+    """How the host stands to the broker."""
+
+    endpoint: str = "127.0.0.1"
+    keep_alive_s: int = 30
+    inside: tuple[str, ...] = ()
+    """The command that it is run by, as in `ip netns exec`."""
+
+
+USUAL = Setup()
+
+
 class HostProcess:
     """A host in a process of its own, with an app of one function and one uplink."""
 
-    def __init__(self, folder: Path, port: int, *, driver: str = DRIVER) -> None:
+    def __init__(self, folder: Path, port: int, *, driver: str = DRIVER, more: str = "", setup: Setup = USUAL) -> None:
+        """`more` is added to the app file, below `link`."""
+        self._inside = setup.inside
+        self.environment: dict[str, str] = {}
+        """What it has in its environment beside ours."""
         self.state = folder / "state"
         self.up = asyncio.Event()
         """Set while it accepts events, as far as is known."""
@@ -72,7 +88,8 @@ class HostProcess:
         self._reader: asyncio.Task[None] | None = None
         (self._folder / "code").mkdir(parents=True)
         (self._folder / "code" / "app.py").write_text(_HANDLER, encoding="utf-8")
-        text = _APP.format(replied=REPLIED, driver=driver, port=port)
+        link = {"driver": driver, "port": port, "endpoint": setup.endpoint, "keep_alive_s": setup.keep_alive_s}
+        text = _APP.format(replied=REPLIED, **link) + more
         (self._folder / "edge.yaml").write_text(text, encoding="utf-8")
 
     @property
@@ -85,10 +102,24 @@ class HostProcess:
         """Start it; returns at once. `failpoint` is where it kills itself, as in `edge_runtime.failpoint`."""
         self.started_s = time.monotonic()
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "edge_runtime", "run", str(self._folder), "--state", str(self.state)),
+            *(
+                *self._inside,
+                sys.executable,
+                "-m",
+                "edge_runtime",
+                "run",
+                str(self._folder),
+                "--state",
+                str(self.state),
+            ),
             stdin=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "EDGE_FAILPOINT": failpoint, "EDGE_LOG": "warning" if failpoint else "info"},
+            env={
+                **os.environ,
+                **self.environment,
+                "EDGE_FAILPOINT": failpoint,
+                "EDGE_LOG": "warning" if failpoint else "info",
+            },
         )
         self._reader = asyncio.create_task(self._read(self._process), name="host.log")
 
@@ -218,9 +249,9 @@ class Producer:
 class Site:
     """A host, its producer, and who takes what comes up."""
 
-    def __init__(self, folder: Path, taker: Taker, driver: str) -> None:
+    def __init__(self, folder: Path, taker: Taker, driver: str, more: str = "", *, setup: Setup = USUAL) -> None:
         self.taker = taker
-        self.host = HostProcess(folder, taker.port, driver=driver)
+        self.host = HostProcess(folder, taker.port, driver=driver, more=more, setup=setup)
         self.producer = Producer(self.host)
         self._producing: asyncio.Task[None] | None = None
 
@@ -271,9 +302,11 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def site(folder: Path, taker: Taker, *, driver: str = DRIVER) -> AsyncIterator[Site]:
-    """End whatever host runs in the end, and show its last words when something failed."""
-    it = Site(folder, taker, driver)
+async def site(
+    folder: Path, taker: Taker, *, driver: str = DRIVER, more: str = "", setup: Setup = USUAL
+) -> AsyncIterator[Site]:
+    """End whatever host runs in the end, and show its last words when something failed. `more`: as `HostProcess`."""
+    it = Site(folder, taker, driver, more, setup=setup)
     try:
         yield it
     except BaseException:

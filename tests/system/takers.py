@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from edge_runtime.standin.server import Standin
 from tests.brokers import Mosquitto
+from tests.chaos import Chaos
 from tests.system.oracle import Delivery
 
 
@@ -48,6 +49,27 @@ class Cloud:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Return when the condition holds."""
         await self.standin.until(condition)
+
+
+class Behind:
+    """Another taker, behind a network of its own."""
+
+    def __init__(self, taker: Taker, net: Chaos) -> None:
+        self._taker, self._net = taker, net
+
+    @property
+    def port(self) -> int:
+        """Where the network takes connections."""
+        return self._net.port
+
+    @property
+    def deliveries(self) -> Sequence[Delivery]:
+        """What was taken so far."""
+        return self._taker.deliveries
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Return when the condition holds."""
+        await self._taker.until(condition)
 
 
 class Subscriber:

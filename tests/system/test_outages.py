@@ -72,9 +72,8 @@ async def test_the_host_is_killed_while_the_cloud_hangs_and_while_it_is_away(tmp
 
 
 @pytest.mark.long
-@pytest.mark.skipif(not FULL, reason="it takes more than a minute: EDGE_TORTURE=full")
 @pytest.mark.timeout(600)
-async def test_acknowledgements_that_are_lost_for_good_are_noticed_after_a_minute(tmp_path: Path) -> None:
+async def test_acknowledgements_that_are_lost_for_good_are_noticed(tmp_path: Path) -> None:
     async with cloud_site(tmp_path) as (it, cloud):
         await it.host.start()
         it.produce()

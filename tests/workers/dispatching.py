@@ -12,6 +12,7 @@ from typing import Any, cast
 from edge_runtime.app import Destination, Function, QueueLimits
 from edge_runtime.clock import FakeClock, make_event
 from edge_runtime.model import NO_HEADERS, Event, Feed, Result
+from edge_runtime.pure.timeline import SYNCED, Dated
 from edge_runtime.store.jobs import Entry
 from edge_runtime.store.store import Store
 from edge_runtime.workers.dispatch import Dispatcher
@@ -112,6 +113,8 @@ class Site:
             "out/f": (Feed("uplink", 5),),
             "failed/f": (Feed("uplink", 0),),
         }
+        self.dates: dict[int, Dated] = {}
+        """What is known of the time of a stamp, by its steady time."""
         self.dispatcher = Dispatcher(
             function,
             cast("Store", self.spy),
@@ -119,6 +122,7 @@ class Site:
             clock,
             route=self._route,
             emitted=lambda entries: self.shown.extend(event.topic for event, _ in entries),
+            date=lambda stamp: self.dates.get(stamp.mono_ns, Dated(stamp.wall_ns, SYNCED)),
         )
         self.task = asyncio.create_task(self.dispatcher.run())
 

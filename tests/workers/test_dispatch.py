@@ -14,6 +14,7 @@ from edge_runtime.app import Destination, Overflow, QueueLimits
 from edge_runtime.clock import FakeClock
 from edge_runtime.errors import HostError, LimitError, QueueFullError, StoreError
 from edge_runtime.model import Result
+from edge_runtime.pure.timeline import CORRECTED, UNSYNCED, Dated
 from edge_runtime.store import schema
 from tests.workers.dispatching import FAILED, Change, F, Handler, site
 
@@ -52,6 +53,18 @@ async def test_the_handler_learns_the_topic_and_the_headers_and_no_header_can_fa
         await it.emit(b"1", headers={"subject": "door/open", "who": "me"})
         await it.settled(1)
         assert it.handler.contexts == [{"custom": {"subject": "in/a", "who": "me"}}]
+
+
+async def test_the_handler_learns_when_an_event_of_a_clock_that_was_wrong_really_happened(tmp_path: Path) -> None:
+    async with site(tmp_path) as it:
+        it.dates[it.clock.now().mono_ns] = Dated(1_800_000_000_123_456_789, CORRECTED)
+        await it.emit(b"1", headers={"edge-time": "7", "who": "me"})
+        await it.settled(1)
+        it.dates[it.clock.now().mono_ns] = Dated(1_800_000_000_123_456_789, UNSYNCED)  # what the payload knows itself
+        await it.emit(b"2")
+        await it.settled(2)
+        corrected = {"subject": "in/a", "who": "me", "edge-time": "1800000000123", "edge-clock": "corrected"}
+        assert it.handler.contexts == [{"custom": corrected}, {"custom": {"subject": "in/a"}}]
 
 
 async def test_a_failing_handler_is_tried_again_after_waits_that_double(tmp_path: Path) -> None:

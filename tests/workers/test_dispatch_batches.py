@@ -15,6 +15,7 @@ from edge_runtime.app import Batch
 from edge_runtime.clock import FakeClock
 from edge_runtime.errors import HostError
 from edge_runtime.model import Result
+from edge_runtime.pure.timeline import CORRECTED, Dated
 from edge_runtime.workers.inside.frames import LIMIT
 from tests.workers.dispatching import FAILED, Change, F, Handler, Site, site
 
@@ -61,6 +62,15 @@ async def waiting(
 
 def no_worker(_: bytes) -> Result:
     raise HostError("no worker")
+
+
+async def test_a_batch_tells_when_an_event_of_a_clock_that_was_wrong_really_happened(tmp_path: Path) -> None:
+    async with site(tmp_path, TEN) as it:
+        it.dates[it.clock.now().mono_ns] = Dated(1_800_000_000_123_456_789, CORRECTED)
+        await waiting(it, b"1")
+        await it.settled(2)
+        (record,) = json.loads(it.handler.calls[0])["Records"]
+        assert record["attributes"]["SentTimestamp"] == "1800000000123"
 
 
 async def test_what_waits_is_handed_over_together_and_in_order(tmp_path: Path) -> None:

@@ -1,0 +1,195 @@
+"""Which publish makes the broker hang up: it must not be the first again on each connection, and block all others.
+
+AWS IoT Core closes the connection of who publishes what the policy does not allow, without a word. A network that
+breaks may look the same. So after a connection that was closed soon after something was sent, the next one begins with
+one message, and allows more with each acknowledgement; what was on its way twice when it was closed goes alone. What
+was then, on three connections, all that was on its way when they were closed is not sent again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from edge_runtime.clock import Clock
+from edge_runtime.cloud.pack import Parcel
+from edge_runtime.model import Message
+
+STRIKES = 3
+"""So many connections must have ended with nothing else on their way."""
+AGAIN_S = 3600.0
+"""A topic on which nothing is sent any more is tried again after so long: somebody may have mended the policy."""
+HINT = "edge doctor; aws iot get-policy --policy-name NAME; when it is mended: edge queue replay uplink --all"
+_SOON_S = 5.0
+"""What was sent longer ago is not why the connection was closed now."""
+_MOMENT_S = 1.0
+"""What failed longer ago did not fail because the connection is over."""
+_MOST = 10_000
+"""Suspects that are remembered, and topics."""
+
+
+@dataclass(slots=True)
+class _Suspect:
+    """A message, or what agents say on a topic."""
+
+    falls: int = 0
+    """Connections that were closed while it was on its way."""
+    strikes: int = 0
+    """Those of them on which nothing else was."""
+
+
+@dataclass(slots=True)
+class _Bar:
+    """A topic on which something was given up, and nothing has got through since."""
+
+    since_s: float
+    closed: bool = False
+    """Nothing is sent on it any more."""
+
+
+class Care:
+    """Says how much may be on its way, what goes alone, and what is not sent at all."""
+
+    def __init__(self, clock: Clock, most: int) -> None:
+        """`most` is what may be on its way at any time: publishes, or messages in one of them, whichever is more."""
+        self._clock = clock
+        self._most = self._level = most
+        """How many publishes, and messages in each of them, there may be now."""
+        self._flying: dict[int, tuple[Parcel, float]] = {}
+        """What is on its way, by its identity, and when it was sent."""
+        self._failed: deque[tuple[Parcel, float, float]] = deque()
+        """What failed a moment ago, when it was sent and when it failed."""
+        self._suspects: dict[int | str, _Suspect] = {}
+        """By sequence number; by topic what agents say."""
+        self._bars: dict[str, _Bar] = {}
+        self._alone: Parcel | None = None
+        self._asked = 0
+
+    @property
+    def window(self) -> int:
+        """How many publishes may be on their way now."""
+        return 1 if self._alone is not None else self._level
+
+    def together(self, first: Message) -> int:
+        """Return how many messages a publish may hold that begins with this one."""
+        return 1 if self._is_suspect(first.seq) else self._level
+
+    def goes_alone(self, parcel: Parcel) -> bool:
+        """Tell whether nothing else may be on its way with this parcel, and no subscription either."""
+        return self._level == 1 or parcel.topic in self._bars or self._is_suspect(_name(parcel))
+
+    @property
+    def asks(self) -> bool:
+        """Whether a subscription is not answered yet: AWS may hang up for that as well."""
+        return self._asked > 0
+
+    def verdict(self, parcel: Parcel) -> str:
+        """Return why a parcel is not to be sent, or nothing.
+
+        Once something was given up, the next message on its topic has one try. When that fails as well it is the topic,
+        and what else comes on it is given up at once, but for one message an hour.
+        """
+        now_s = self._clock.now().mono_ns / 1e9
+        suspect, bar = self._suspects.get(_name(parcel)), self._bars.get(parcel.topic)
+        strikes = 0 if suspect is None else suspect.strikes
+        if bar is not None and bar.closed:
+            if not strikes and now_s - bar.since_s >= AGAIN_S:
+                bar.since_s = now_s
+                return ""
+        elif strikes < (STRIKES if bar is None else 1):
+            return ""
+        else:
+            _forget_first(self._bars)
+            self._bars[parcel.topic] = _Bar(now_s, closed=bar is not None)
+        self._suspects.pop(_name(parcel), None)
+        return (
+            f"the broker closes the connection when something is published on {parcel.topic!r}: usually the policy"
+            f" does not allow iot:Publish on it ({HINT})"
+        )
+
+    def begins(self) -> None:
+        """Forget the connection before: a new one is about to be made."""
+        self._flying.clear()
+        self._failed.clear()
+        self._alone, self._asked = None, 0
+
+    def forgive(self) -> None:
+        """Forget what was given up: somebody says that it is allowed now."""
+        self._bars.clear()
+
+    def sends(self, parcel: Parcel) -> None:
+        """Note that a parcel is on its way."""
+        if self.goes_alone(parcel):
+            self._alone = parcel
+        self._flying[id(parcel)] = parcel, self._now_s()
+
+    def landed(self, parcel: Parcel) -> None:
+        """Note that the broker has answered, whatever it said."""
+        self._down(parcel)
+        if self._level < self._most:
+            self._level += 1
+        if self._suspects:
+            for name in _names(parcel):
+                self._suspects.pop(name, None)
+        if self._bars:
+            self._bars.pop(parcel.topic, None)
+
+    def failed(self, parcel: Parcel) -> None:
+        """Note that it did not get through; perhaps because the connection is over, see `ended`."""
+        sent_s, now_s = self._down(parcel), self._now_s()
+        while self._failed and self._failed[0][2] < now_s - _MOMENT_S:
+            self._failed.popleft()
+        self._failed.append((parcel, sent_s, now_s))
+
+    def subscribes(self) -> None:
+        """Note that a subscription is on its way."""
+        self._asked += 1
+
+    def subscribed(self) -> None:
+        """Note that it was answered."""
+        self._asked -= 1
+
+    def ended(self, *, hung_up: bool) -> None:
+        """Note that a connection is over; `hung_up`: as `LinkError.hung_up`."""
+        now_s = self._now_s()
+        flights = [(parcel, sent_s) for parcel, sent_s, at_s in self._failed if at_s >= now_s - _MOMENT_S]
+        flights += self._flying.values()
+        fallen = [parcel for parcel, sent_s in flights if sent_s >= now_s - _SOON_S]
+        if not hung_up or not fallen or self.asks:
+            return
+        careful = self._level < self._most or fallen[0].topic in self._bars
+        sole = careful and len(flights) == 1 and len(fallen[0].messages) <= 1  # of what was packed, one may be to blame
+        self._level = 1
+        for name in (name for parcel in fallen for name in _names(parcel)):
+            if name not in self._suspects:
+                _forget_first(self._suspects)
+            suspect = self._suspects.setdefault(name, _Suspect())
+            suspect.falls += 1
+            suspect.strikes += sole
+
+    def _is_suspect(self, name: int | str) -> bool:
+        suspect = self._suspects.get(name)
+        return suspect is not None and (suspect.falls > 1 or suspect.strikes > 0)
+
+    def _down(self, parcel: Parcel) -> float:
+        if self._alone is parcel:
+            self._alone = None
+        _, sent_s = self._flying.pop(id(parcel), (parcel, 0.0))
+        return sent_s
+
+    def _now_s(self) -> float:
+        return self._clock.now().mono_ns / 1e9
+
+
+def _names(parcel: Parcel) -> list[int | str]:
+    return [message.seq for message in parcel.messages] or [parcel.topic]
+
+
+def _name(parcel: Parcel) -> int | str:
+    return parcel.messages[0].seq if parcel.messages else parcel.topic
+
+
+def _forget_first(remembered: dict[int | str, _Suspect] | dict[str, _Bar]) -> None:
+    """Make room for one more."""
+    while len(remembered) >= _MOST:
+        del remembered[next(iter(remembered))]  # type: ignore[arg-type]  # its own key

@@ -1,0 +1,1 @@
+"""AWS's services for devices, on the stand-in's broker: shadows, jobs and fleet provisioning."""
