@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edge_runtime.model import NO_HEADERS, Event, Stamp
+from edge_runtime.threads import in_thread
 
 # CLOCK_BOOTTIME goes on while the machine sleeps; macOS has none, and there a laptop's sleep does not count.
 _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -166,7 +167,7 @@ class SystemClock:
     async def is_right(self) -> bool:
         """Tell whether the wall clock is known to be right, as `wall_is_synced`."""
         known = _known_to_be_synced()
-        return await asyncio.to_thread(_timedated) if known is None else known
+        return await in_thread("clock.timedated", _timedated) if known is None else known
 
     async def steps(self) -> AsyncGenerator[None, None]:
         """Yield at first, and whenever somebody has set the wall clock."""

@@ -188,9 +188,7 @@ class Nucleus:
         self._changed.set()
         self.on_published(published)
         for _ in range(self.copies):
-            self.deliver(
-                published.topic, published.payload, [{"key": k, "value": v} for k, v in published.properties]
-            )
+            self.deliver(published.topic, published.payload, [{"key": k, "value": v} for k, v in published.properties])
 
     def _configuration(self, path: list[str]) -> Mapping[str, Any]:
         value: Any = self.config

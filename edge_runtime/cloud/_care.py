@@ -3,7 +3,10 @@
 AWS IoT Core closes the connection of who publishes what the policy does not allow, without a word. A network that
 breaks may look the same. So after a connection that was closed soon after something was sent, the next one begins with
 one message, and allows more with each acknowledgement; what was on its way twice when it was closed goes alone. What
-was then, on three connections, all that was on its way when they were closed is not sent again.
+was then, on three connections, all that was on its way when they were closed is set aside, and its topic with it, for
+something else to be tried. When that gets through it has one more try on the same connection, and when that is closed
+for it the case is clear: a dead letter. When nothing gets through it is not the message: perhaps the policy allows
+nothing at all for now, and nothing is given up.
 """
 
 from __future__ import annotations
@@ -19,6 +22,10 @@ STRIKES = 3
 """So many connections must have ended with nothing else on their way."""
 AGAIN_S = 3600.0
 """A topic on which nothing is sent any more is tried again after so long: somebody may have mended the policy."""
+RETRY_S = 60.0
+"""What was set aside is tried again after so long, if nothing else has been sent meanwhile."""
+MOST_ASIDE = 500
+"""So many messages are set aside, to find one of another topic."""
 HINT = "edge doctor; aws iot get-policy --policy-name NAME; when it is mended: edge queue replay uplink --all"
 _SOON_S = 5.0
 """What was sent longer ago is not why the connection was closed now."""
@@ -36,6 +43,7 @@ class _Suspect:
     """Connections that were closed while it was on its way."""
     strikes: int = 0
     """Those of them on which nothing else was."""
+    is_convicted: bool = False
 
 
 @dataclass(slots=True)
@@ -64,6 +72,12 @@ class Care:
         self._bars: dict[str, _Bar] = {}
         self._alone: Parcel | None = None
         self._asked = 0
+        self._guilty: dict[str, set[int | str]] = {}
+        """By topic: what has had its strikes, and nothing else got through on the connections that it ended."""
+        self._works = False
+        """Something got through on this connection."""
+        self._trying = False
+        """What is guilty may be sent once more."""
 
     @property
     def window(self) -> int:
@@ -83,25 +97,38 @@ class Care:
         """Whether a subscription is not answered yet: AWS may hang up for that as well."""
         return self._asked > 0
 
+    def is_to_wait(self, parcel: Parcel) -> bool:
+        """Tell whether a parcel is to be set aside, for something else to be tried."""
+        guilty = self._guilty.get(parcel.topic)
+        if guilty is None or self._works:
+            return False
+        if self._trying and _name(parcel) in guilty:
+            self._trying = False
+            return False
+        return True  # what follows on the topic as well: it may be innocent, and then there is an order to keep
+
+    def retry(self) -> None:
+        """Let something that was set aside be sent all the same: there is nothing else to be tried."""
+        self._trying = True
+
     def verdict(self, parcel: Parcel) -> str:
-        """Return why a parcel is not to be sent, or nothing.
+        """Return why a parcel is never to be sent, or nothing.
 
         Once something was given up, the next message on its topic has one try. When that fails as well it is the topic,
         and what else comes on it is given up at once, but for one message an hour.
         """
         now_s = self._clock.now().mono_ns / 1e9
         suspect, bar = self._suspects.get(_name(parcel)), self._bars.get(parcel.topic)
-        strikes = 0 if suspect is None else suspect.strikes
         if bar is not None and bar.closed:
-            if not strikes and now_s - bar.since_s >= AGAIN_S:
+            if suspect is None and now_s - bar.since_s >= AGAIN_S:
                 bar.since_s = now_s
                 return ""
-        elif strikes < (STRIKES if bar is None else 1):
+        elif suspect is None or not suspect.is_convicted:
             return ""
         else:
             _forget_first(self._bars)
             self._bars[parcel.topic] = _Bar(now_s, closed=bar is not None)
-        self._suspects.pop(_name(parcel), None)
+        self._acquit(parcel)
         return (
             f"the broker closes the connection when something is published on {parcel.topic!r}: usually the policy"
             f" does not allow iot:Publish on it ({HINT})"
@@ -111,7 +138,7 @@ class Care:
         """Forget the connection before: a new one is about to be made."""
         self._flying.clear()
         self._failed.clear()
-        self._alone, self._asked = None, 0
+        self._alone, self._asked, self._works = None, 0, False
 
     def forgive(self) -> None:
         """Forget what was given up: somebody says that it is allowed now."""
@@ -126,11 +153,11 @@ class Care:
     def landed(self, parcel: Parcel) -> None:
         """Note that the broker has answered, whatever it said."""
         self._down(parcel)
+        self._works = True
         if self._level < self._most:
             self._level += 1
         if self._suspects:
-            for name in _names(parcel):
-                self._suspects.pop(name, None)
+            self._acquit(parcel)
         if self._bars:
             self._bars.pop(parcel.topic, None)
 
@@ -160,12 +187,24 @@ class Care:
         careful = self._level < self._most or fallen[0].topic in self._bars
         sole = careful and len(flights) == 1 and len(fallen[0].messages) <= 1  # of what was packed, one may be to blame
         self._level = 1
-        for name in (name for parcel in fallen for name in _names(parcel)):
+        for topic, name in ((parcel.topic, name) for parcel in fallen for name in _names(parcel)):
             if name not in self._suspects:
                 _forget_first(self._suspects)
             suspect = self._suspects.setdefault(name, _Suspect())
             suspect.falls += 1
             suspect.strikes += sole
+            if suspect.strikes >= (1 if topic in self._bars else STRIKES):
+                suspect.is_convicted = self._works or topic in self._bars
+                self._guilty.setdefault(topic, set()).add(name)
+
+    def _acquit(self, parcel: Parcel) -> None:
+        """Forget what was held against a parcel: it has got through, or its case is closed."""
+        guilty = self._guilty.get(parcel.topic, set())
+        for name in _names(parcel):
+            self._suspects.pop(name, None)
+            guilty.discard(name)
+        if not guilty:
+            self._guilty.pop(parcel.topic, None)
 
     def _is_suspect(self, name: int | str) -> bool:
         suspect = self._suspects.get(name)

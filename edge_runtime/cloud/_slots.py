@@ -180,7 +180,7 @@ class Slots:
             os.replace(new, self.root / CURRENT)  # noqa: PTH105 - a link is to be replaced, not followed
             _sync(self.root)
             for path in self.root.iterdir():
-                if path.name.isdigit() and int(path.name) < int(slot.path.name) - 1 and not path.is_symlink():
+                if path.name.isdecimal() and int(path.name) < int(slot.path.name) - 1 and not path.is_symlink():
                     shutil.rmtree(path)
 
 
@@ -190,7 +190,7 @@ def number_in(root: Path) -> int:
     if not link.exists() and not link.is_symlink():
         return 0
     name = os.readlink(link) if link.is_symlink() else ""  # noqa: PTH115 - as it is written
-    if not name.isdigit() or not (root / name).is_dir() or (root / name).is_symlink():
+    if not name.isdecimal() or not (root / name).is_dir() or (root / name).is_symlink():
         raise ConfigError(
             f"{link} does not lead to a slot of {root}", hint=f"look what it is: ls -l {root}; or choose another --out"
         )

@@ -17,7 +17,7 @@ from edge_runtime import failpoint
 from edge_runtime.app import Uplink
 from edge_runtime.clock import Clock, wall_is_synced
 from edge_runtime.cloud._agents import Agents
-from edge_runtime.cloud._care import HINT, Care
+from edge_runtime.cloud._care import HINT, MOST_ASIDE, RETRY_S, Care
 from edge_runtime.cloud._gate import Gate, pause
 from edge_runtime.cloud._patience import LEAST_S, Patience
 from edge_runtime.cloud._redial import Redial
@@ -124,6 +124,8 @@ class UplinkRunner:
         self._acked: list[Message] = []
         self._dead: list[tuple[Message, str]] = []
         self._returned: list[Message] = []
+        self._aside: list[Message] = []
+        """What waits for something else to be tried, see `Care`."""
         self._settling = False
         self._settlements: set[asyncio.Future[object]] = set()
         self._changed = asyncio.Event()
@@ -219,6 +221,7 @@ class UplinkRunner:
             asyncio.create_task(self._listen(), name="uplink.listen"),
             asyncio.create_task(self._send(), name="uplink.send"),
             asyncio.create_task(self._watch(), name="uplink.watch"),
+            asyncio.create_task(self._try_aside(), name="uplink.aside"),
             asyncio.create_task(self._agents.run(), name="uplink.agents"),
         ]
         try:
@@ -270,6 +273,9 @@ class UplinkRunner:
                 if why := self._care.verdict(parcel):
                     self._bury(parcel.messages, why)
                     continue
+                if self._care.is_to_wait(parcel):
+                    self._aside.extend(parcel.messages)
+                    continue
                 try:
                     await self._clear_for(parcel)
                     if self._spec.bytes_per_s:
@@ -280,9 +286,27 @@ class UplinkRunner:
                 self._publish(parcel)
 
     async def _room(self) -> None:
-        while len(self._sent) >= min(self._spec.window, self._care.window) or self._holding:
+        while (
+            len(self._sent) >= min(self._spec.window, self._care.window)
+            or self._holding
+            or len(self._aside) >= MOST_ASIDE
+        ):
             self._changed.clear()
             await self._changed.wait()
+
+    async def _try_aside(self) -> None:
+        """Now and then try again what was set aside."""
+        while True:
+            await self._clock.sleep(RETRY_S)
+            if self._aside:
+                self._care.retry()
+                self._take_in()
+
+    def _take_in(self) -> None:
+        """Put back what was set aside."""
+        aside, self._aside = self._aside, []
+        self._returned.extend(aside)
+        self._settle_soon()
 
     async def _clear_for(self, parcel: Parcel) -> None:
         """Wait until nothing else is on its way, if that is how it is to go."""
@@ -296,6 +320,8 @@ class UplinkRunner:
         async with self._turn:
             if why := self._care.verdict(parcel):
                 raise RefusedError(why, hint=HINT)
+            if self._care.is_to_wait(parcel):
+                raise LinkError(f"a publish on {topic!r} waits: the broker hung up on the last ones", hint=HINT)
             await self._room()
             await self._clear_for(parcel)
             await self._granted(self._pace.take)
@@ -348,6 +374,8 @@ class UplinkRunner:
             self._settle_soon()
             return
         self._care.landed(parcel)
+        if self._aside:
+            self._take_in()
         if error is None or isinstance(error, RefusedError):
             self._redial.works()
             self._patience.took(self._now_s() - sent_s)
@@ -427,6 +455,8 @@ class UplinkRunner:
             self._changed.clear()
             await self._changed.wait()
         self._settle()
+        self._returned.extend(self._aside)
+        self._aside.clear()
         self._give_back()
         if self._settlements:
             await asyncio.wait(self._settlements)

@@ -69,11 +69,12 @@ def error_from_json(data: Mapping[str, Any]) -> EdgeError:
     """Return the error that another process met; an EdgeError when its kind is not known here."""
     kind = _KINDS.get(str(data.get("kind")), EdgeError)
     message, hint = str(data.get("message", "")), str(data.get("hint", ""))
-    more = data.get("more") or {}
-    try:
-        return kind(message, hint=hint, **more)
-    except TypeError:  # a newer host knows fields that this class does not
-        return kind(message, hint=hint)
+    error = kind(message, hint=hint)
+    known = vars(error)
+    for key, value in (data.get("more") or {}).items():
+        if type(value) is type(known.get(key)):  # a newer host knows fields that this class does not
+            setattr(error, key, value)
+    return error
 
 
 @contextlib.contextmanager

@@ -71,7 +71,8 @@ _CONNECT_HINT = {
 _END_HINT = {
     0x8D: "the broker heard nothing for 1.5 x keep_alive_s; the network may have stalled",
     0x8E: "another connection uses the same client_id; each device needs its own",
-    0x87: "let a policy of the certificate allow it, or take it out of `up` or `down`",
+    0x87: "let a policy of the certificate allow it, or take it out of `up` or `down`; check also that the certificate"
+    " is active",
 }
 
 

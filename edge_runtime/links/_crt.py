@@ -32,7 +32,7 @@ _PROBE_TIMEOUT_S = 10.0
 PROBE_AFTER_S = 3.0
 """awscrt tells of a failed TLS handshake 10 to 30 s late and gives no reason: after this long the link looks itself."""
 LEAST_S = 1.0
-"""Between an attempt and that look."""
+"""Between an attempt that has failed and that look."""
 _STOP_TIMEOUT_S = 1.0
 
 

@@ -96,6 +96,20 @@ def test_a_payload_that_is_not_json_travels_as_base64() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("payload", "is_json"),
+    [
+        (b'{"a":[1,-2.5e3,null,true,"\\u00e9"]}', True), (b' {"a":1}\n', True), ('"\u00e9"'.encode(), True),
+        (b"NaN", False), (b'{"a":Infinity}', False), (b"1 2", False), (b"[1],[2", False), (b"", False), (b" ", False),
+        (b"\xef\xbb\xbf1", False), ('{"a":1}'.encode("utf-16"), False), (b'"\xff"', False), (b"[" * 20_000, False),
+    ],
+)  # fmt: skip
+def test_only_what_every_reader_takes_for_json_stands_in_a_pack_as_it_is(payload: bytes, *, is_json: bool) -> None:
+    (parcel,) = parcels([message(1, payload, source="function/a"), message(2)], Packing(25))
+    assert b"payload_base64" not in parcel.payload if is_json else b"payload_base64" in parcel.payload
+    assert unpack(parcel)[0][2] == payload or is_json
+
+
 def test_pack_of_one_packs_nothing() -> None:
     assert seqs(list(parcels([message(1), message(2, topic="dt/b"), message(3)], Packing()))) == [[1], [2], [3]]
 

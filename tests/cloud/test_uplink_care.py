@@ -5,16 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
+import pytest
+
+from edge_runtime import plugin
 from edge_runtime.app import QueueLimits, Uplink
-from edge_runtime.clock import FakeClock, make_event
+from edge_runtime.clock import FakeClock, SystemClock, make_event
 from edge_runtime.cloud.agent import Agent, Say
 from edge_runtime.cloud.uplink import UplinkRunner
 from edge_runtime.errors import LinkError, RefusedError
 from edge_runtime.links.memory import MemoryBroker, MemoryLink
 from edge_runtime.model import Feed
+from edge_runtime.standin import certs
+from edge_runtime.standin.access import ACCOUNT, REGION
+from edge_runtime.standin.registry import Status
+from edge_runtime.standin.server import Standin
 from edge_runtime.store import inspect
 from edge_runtime.store.store import Store
 from tests.store.kit import FREE as ROOM
@@ -130,7 +138,9 @@ async def test_a_denied_publish_becomes_a_dead_letter_and_all_others_get_through
         assert list(reasons) == [41]
         assert reasons[41].startswith(WHY)
         assert "edge doctor" in reasons[41]
-        assert it.link.flights[-4:] == [["dt/secret"], ["dt/secret"], ["dt/secret"], ["dt/a"] * 39]
+        assert it.link.flights[-5:-2] == [["dt/secret"]] * 3
+        assert it.link.flights[-2][-1] == "dt/secret", "the last try, when something else has got through"
+        assert set(it.link.flights[-1]) == {"dt/a"}
         assert it.runner.state.connects == len(it.link.flights) <= 8
 
 
@@ -138,6 +148,7 @@ async def test_connections_are_a_second_apart_while_it_finds_out(tmp_path: Path)
     async with site(tmp_path) as it:
         it.link.denied = frozenset({"dt/secret"})
         await it.emit(1, topic="dt/secret")
+        await it.emit(2)
         begins: list[float] = []
         it.run()
         async with asyncio.timeout(60):
@@ -146,8 +157,8 @@ async def test_connections_are_a_second_apart_while_it_finds_out(tmp_path: Path)
                 await it.store.work(lambda _: None)
                 if len(getattr(it.link, "flights", [])) > len(begins):
                     begins.append(it.clock.now().mono_ns / 1e9)
-        assert len(begins) == 5
-        assert min(b - a for a, b in zip(begins, begins[1:], strict=False)) >= 0.95
+        assert len(begins) == 6
+        assert min(b - a for a, b in pairwise(begins)) >= 0.95
 
 
 async def test_what_comes_on_a_denied_topic_again_and_again_costs_no_more_connections(tmp_path: Path) -> None:
@@ -176,6 +187,7 @@ async def test_a_topic_is_tried_again_every_hour(tmp_path: Path) -> None:
         it.link.denied = frozenset({"dt/secret"})
         it.run()
         await it.emit(1, 2, 3, topic="dt/secret")
+        await it.emit(0)
         await it.until(lambda: it.store.counters("uplink").dead == 3)
         connects = it.runner.state.connects
         await it.clock.advance(3601)
@@ -185,7 +197,7 @@ async def test_a_topic_is_tried_again_every_hour(tmp_path: Path) -> None:
         it.link.denied = frozenset()
         await it.clock.advance(3601)
         await it.emit(6, 7, topic="dt/secret")
-        await it.until(lambda: it.delivered == 2)
+        await it.until(lambda: it.delivered == 3)
         assert it.runner.state.connects == connects + 1
 
 
@@ -194,8 +206,9 @@ async def test_of_what_is_packed_only_the_one_to_blame_is_given_up(tmp_path: Pat
     async with site(tmp_path, spec) as it:
         it.link.payloads = frozenset({b"666"})
         await it.emit(*range(60), 666, *range(100, 160))
+        await it.emit(160, topic="dt/b")
         it.run()
-        await it.until(lambda: it.delivered == 120)
+        await it.until(lambda: it.delivered == 121)
         assert list(it.reasons()) == [61]
 
 
@@ -247,7 +260,7 @@ class Talker:
         await say("ask/question", b"?")
         self.through += 1
 
-    async def received(self, topic: str, payload: bytes) -> bool:
+    async def received(self, _topic: str, _payload: bytes) -> bool:
         """Take nothing."""
         return False
 
@@ -266,3 +279,67 @@ async def test_what_an_agent_may_not_say_it_is_told_and_the_link_stays(tmp_path:
         await it.clock.advance(30)
         assert it.runner.state.connects == connects <= 8
         assert [int(one.payload) for one in it.broker.record if one.topic == "dt/a"] == list(range(400))
+
+
+async def test_while_nothing_at_all_is_allowed_nothing_is_given_up(tmp_path: Path) -> None:
+    async with site(tmp_path) as it:
+        it.link.denied = frozenset({"dt/a", "dt/b"})
+        await it.emit(*range(20))
+        await it.emit(*range(20, 40), topic="dt/b")
+        it.run()
+        await it.until(lambda: it.runner.state.connects >= 12)
+        assert it.store.counters("uplink").dead == 0
+        it.link.denied = frozenset()
+        await it.until(lambda: it.delivered == 40)
+        assert it.store.counters("uplink").dead == 0
+        for topic, numbers in (("dt/a", range(20)), ("dt/b", range(20, 40))):
+            assert [int(one.payload) for one in it.broker.record if one.topic == topic] == list(numbers)
+
+
+POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Action": "iot:Connect", "Resource": "*"},
+        {"Effect": "Allow", "Action": "iot:Publish", "Resource": f"arn:aws:iot:{REGION}:{ACCOUNT}:topic/dt/a"},
+    ],
+}
+
+
+@pytest.mark.parametrize("driver", ["awscrt", "paho"])
+async def test_what_the_policy_denies_does_not_block_a_real_link(tmp_path: Path, driver: str) -> None:
+    tls = await asyncio.to_thread(certs.make, tmp_path / "tls")
+    cloud = Standin(quotas="none", policies=True, on_denied="disconnect")
+    cloud.registry.put_policy("device", POLICY)
+    certificate = cloud.registry.register(tls.client.cert.read_text(), status=Status.ACTIVE)
+    cloud.registry.attach_policy(certificate.id, "device")
+    await cloud.start(tls=tls.server)
+    clock = SystemClock()
+    store = await Store.open(tmp_path, {"uplink": QueueLimits()}, clock=clock, limits=ROOM)
+    for number in range(60):
+        event = make_event(clock, "dt/secret" if number == 30 else "dt/a", b"%d" % number, "cli")
+        await store.change([(event, (Feed("uplink"),))])
+    link = plugin.load("links", driver).LINK(
+        endpoint="localhost", port=cloud.port, client_id="device",
+        certificate=tls.client.cert, key=tls.client.key, ca=tls.client.ca,
+    )  # fmt: skip
+    runner = UplinkRunner(store, link, FREE, clock, deliver=_nothing)
+    task = asyncio.create_task(runner.run())
+    try:
+        async with asyncio.timeout(110):
+            await cloud.until(lambda: len({item.payload for item in cloud.record}) == 59)
+            while store.counters("uplink").delivered < 59 or store.counters("uplink").dead < 1:
+                await store.work(lambda _: None)
+        first = dict.fromkeys(int(item.payload) for item in cloud.record)
+        assert list(first) == [number for number in range(60) if number != 30]
+        assert cloud.counts["connected"] == runner.state.connects <= 10
+        (letter,) = inspect.messages(tmp_path / "queue.db", "uplink", dead=True)
+        assert (letter["seq"], str(letter["reason"]).startswith(WHY)) == (31, True)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await store.close()
+        await cloud.close()
+
+
+async def _nothing(_topic: str, _payload: bytes, _properties: Mapping[str, str]) -> None:
+    """Store nothing: nothing comes down."""

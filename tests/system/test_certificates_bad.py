@@ -39,7 +39,7 @@ ROUNDS = 5 if FULL else 1
 VISIBLE_S = 5.0
 """Within this time `edge status` says what is wrong."""
 _PATIENCE_S = 60.0
-_LEAST_S = 0.75
+_LEAST_S = 0.95
 """Between two connects, as a loop measures a second that has more to do than to look at the time."""
 _THING = "pi-7"
 ALL = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
@@ -84,7 +84,6 @@ class Door:
     def check_pace(self) -> None:
         """Return if nobody came twice within a second."""
         gaps = [after - before for before, after in itertools.pairwise(self.came_s)]
-        with open("/tmp/gaps.log", "a") as f: f.write(f"{sorted(round(g, 3) for g in gaps)[:4]}\n")
         assert min(gaps, default=_LEAST_S) >= _LEAST_S, [round(gap, 2) for gap in gaps]
 
     async def _lead(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -220,7 +219,7 @@ def strange(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture(scope="module")
 def pairs(authority: Authority) -> Iterator[Pair]:
     """New identities, one after the other."""
-    return iter([authority.issue(f"device-{number}") for number in range(8 + ROUNDS)])
+    return (authority.issue(f"device-{number}") for number in itertools.count())
 
 
 @pytest.fixture
