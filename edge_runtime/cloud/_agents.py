@@ -29,6 +29,8 @@ class _Conversation:
 
     agent: Agent
     refused_s: float | None = None
+    warned: str = ""
+    """What the log has said last."""
     cut_off: int = 0
     """Connections in a row that ended while it subscribed: AWS may close one instead of refusing."""
 
@@ -46,13 +48,18 @@ class Agents:
         self._clock = clock
         self._say = say
 
-    async def run(self) -> None:
-        """Hold every conversation while one connection stands: until cancelled."""
+    async def run(self, begun: Callable[[], None]) -> None:
+        """Hold every conversation while one connection stands: until cancelled.
+
+        `begun` is called when every agent that is to subscribe at once has asked for it.
+        """
         taken = dict.fromkeys(self._spec.down)
         tasks = [
             asyncio.create_task(self._hold(it, taken), name=f"agent.{it.agent.name}") for it in self._conversations
         ]
         try:
+            await asyncio.sleep(0)  # each of them runs up to its first answer
+            begun()
             await asyncio.get_running_loop().create_future()
         finally:
             for task in tasks:
@@ -91,6 +98,7 @@ class Agents:
             try:
                 await self._subscribe(it, taken)
                 self._note(it, "running")
+                it.warned = ""
                 await it.agent.run(self._say)
             except asyncio.CancelledError:
                 if (task := asyncio.current_task()) is None or task.cancelling():
@@ -146,8 +154,9 @@ class Agents:
         self._note(it, f"failed: {text}", warn=not isinstance(error, LinkError), trace=trace)
 
     def _note(self, it: _Conversation, state: str, *, warn: bool = False, trace: Exception | None = None) -> None:
-        if warn and self.states[it.agent.name] != state:  # once, not once a try
+        if warn and it.warned != state:  # once, not once a try
             _log.warning("agent %s: %s", it.agent.name, state, exc_info=trace)
+            it.warned = state
         self.states[it.agent.name] = state
 
     def _now_s(self) -> float:

@@ -182,7 +182,10 @@ class Care:
         flights = [(parcel, sent_s) for parcel, sent_s, at_s in self._failed if at_s >= now_s - _MOMENT_S]
         flights += self._flying.values()
         fallen = [parcel for parcel, sent_s in flights if sent_s >= now_s - _SOON_S]
-        if not hung_up or not fallen or self.asks:
+        if not hung_up or not fallen:
+            return
+        if self.asks:
+            self._level = 1  # who is to blame, nobody knows: on the next connection nothing is sent before the answers
             return
         careful = self._level < self._most or fallen[0].topic in self._bars
         sole = careful and len(flights) == 1 and len(fallen[0].messages) <= 1  # of what was packed, one may be to blame

@@ -133,6 +133,7 @@ class UplinkRunner:
         self._begun = asyncio.Event()
         """Set when something was sent."""
         self._pause_s = 0.0
+        self._buried = ""  # why the last message was given up
         self._holding = False
         self._stands = False
         """Whether there is a connection, be it subscribed already or not."""
@@ -177,9 +178,7 @@ class UplinkRunner:
     async def finish(self) -> None:
         """Send nothing more, and return when nothing is on its way any more."""
         self._holding = True
-        while self._sent or self._settlements:
-            self._changed.clear()
-            await self._changed.wait()
+        await self._until(lambda: not self._sent and not self._settlements)
 
     def forgive(self) -> None:
         """Send again on topics for which the broker hung up: somebody has replayed what was given up."""
@@ -201,6 +200,7 @@ class UplinkRunner:
                 self._meter.connected()
             self._pause_s = 0.0
             self._stands = True
+            self._care.subscribes()  # until those who begin to subscribe now have done so
             await self._until_lost(filling)
         except LinkError as error:
             self._care.ended(hung_up=error.hung_up)
@@ -222,7 +222,7 @@ class UplinkRunner:
             asyncio.create_task(self._send(), name="uplink.send"),
             asyncio.create_task(self._watch(), name="uplink.watch"),
             asyncio.create_task(self._try_aside(), name="uplink.aside"),
-            asyncio.create_task(self._agents.run(), name="uplink.agents"),
+            asyncio.create_task(self._agents.run(self._subscribed), name="uplink.agents"),
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -262,9 +262,7 @@ class UplinkRunner:
             await self._stock.ready()
             async with self._turn:
                 await self._room()
-                if self._pause_s:
-                    wait, self._pause_s = self._pause_s, 0.0
-                    await self._clock.sleep(wait)
+                await self._breathe()
                 if self._spec.publishes_per_s:
                     await self._granted(self._pace.take)
                 parcel = self._stock.take(self._care.together)  # only now: nothing more urgent has come meanwhile
@@ -278,6 +276,7 @@ class UplinkRunner:
                     continue
                 try:
                     await self._clear_for(parcel)
+                    await self._breathe()
                     if self._spec.bytes_per_s:
                         await self._granted(partial(self._bytes.take, float(len(parcel.payload))))
                 except BaseException:
@@ -286,11 +285,15 @@ class UplinkRunner:
                 self._publish(parcel)
 
     async def _room(self) -> None:
-        while (
-            len(self._sent) >= min(self._spec.window, self._care.window)
-            or self._holding
-            or len(self._aside) >= MOST_ASIDE
-        ):
+        await self._until(self._has_room)
+
+    def _has_room(self) -> bool:
+        window = min(self._spec.window, self._care.window)
+        return len(self._sent) < window and not self._holding and len(self._aside) < MOST_ASIDE
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        """Return when something holds that comes to hold only when the window moves."""
+        while not holds():
             self._changed.clear()
             await self._changed.wait()
 
@@ -310,9 +313,13 @@ class UplinkRunner:
 
     async def _clear_for(self, parcel: Parcel) -> None:
         """Wait until nothing else is on its way, if that is how it is to go."""
-        while self._care.goes_alone(parcel) and (self._sent or self._care.asks):
-            self._changed.clear()
-            await self._changed.wait()
+        await self._until(lambda: not self._care.goes_alone(parcel) or not (self._sent or self._care.asks))
+
+    async def _breathe(self) -> None:
+        """Wait a moment after a failure: perhaps the connection is over, and nobody has said so yet."""
+        if self._pause_s:
+            wait, self._pause_s = self._pause_s, 0.0
+            await self._clock.sleep(wait)
 
     async def _say(self, topic: str, payload: bytes) -> None:
         """Publish for an agent, see `Say`. It counts to the data budget and is not held back by it."""
@@ -324,6 +331,7 @@ class UplinkRunner:
                 raise LinkError(f"a publish on {topic!r} waits: the broker hung up on the last ones", hint=HINT)
             await self._room()
             await self._clear_for(parcel)
+            await self._breathe()
             await self._granted(self._pace.take)
             await self._granted(partial(self._bytes.take, float(len(payload))))
             sent = self._publish(parcel)
@@ -390,8 +398,9 @@ class UplinkRunner:
         """Have messages that can never be delivered become dead letters."""
         self._dead.extend((message, why) for message in messages)
         self._state.refused += len(messages)
-        if messages:
-            _log.error("%d of the queue are now dead letters: %s", len(messages), why)
+        if messages and why != self._buried:  # once, not once a message
+            _log.error("a message of the queue is now a dead letter, and those for which the same holds: %s", why)
+            self._buried = why
         self._settle_soon()
 
     def _settle_soon(self) -> None:
@@ -451,9 +460,7 @@ class UplinkRunner:
 
     async def _all_home(self) -> None:
         """Wait until every publish has its fate, then put back what was not delivered."""
-        while self._sent:
-            self._changed.clear()
-            await self._changed.wait()
+        await self._until(lambda: not self._sent)
         self._settle()
         self._returned.extend(self._aside)
         self._aside.clear()
@@ -487,8 +494,7 @@ class UplinkRunner:
         self._tell(why)
 
     def _become(self, state: str) -> None:
-        self._state.state = state
-        self._state.since_ns = self._clock.now().mono_ns
+        self._state.state, self._state.since_ns = state, self._clock.now().mono_ns
 
     def _now_s(self) -> float:
         return self._clock.now().mono_ns / 1e9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -334,6 +335,62 @@ async def test_what_the_policy_denies_does_not_block_a_real_link(tmp_path: Path,
         assert cloud.counts["connected"] == runner.state.connects <= 10
         (letter,) = inspect.messages(tmp_path / "queue.db", "uplink", dead=True)
         assert (letter["seq"], str(letter["reason"]).startswith(WHY)) == (31, True)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await store.close()
+        await cloud.close()
+
+
+class Asking:
+    """An agent that subscribes and asks something on every connection."""
+
+    name = "asking"
+    filters = ("cmd/x",)
+
+    def __init__(self) -> None:
+        self.answered = asyncio.Event()
+
+    async def run(self, say: Say) -> None:
+        """Ask once."""
+        await say("dt/a", b"question")
+        self.answered.set()
+        await asyncio.get_running_loop().create_future()
+
+    async def received(self, topic: str, payload: bytes) -> bool:  # noqa: ARG002 - of the protocol
+        """Take nothing."""
+        return False
+
+
+@pytest.mark.parametrize("driver", ["awscrt", "paho"])
+async def test_an_agent_gets_through_beside_a_queue_that_is_denied(tmp_path: Path, driver: str) -> None:
+    """While subscriptions are unanswered nobody can tell which of them, or which publish, the broker hangs up for."""
+    tls = await asyncio.to_thread(certs.make, tmp_path / "tls")
+    cloud = Standin(quotas="none", policies=True, on_denied="disconnect")
+    more = {"Effect": "Allow", "Action": "iot:Subscribe", "Resource": f"arn:aws:iot:{REGION}:{ACCOUNT}:topicfilter/*"}
+    cloud.registry.put_policy("device", {**POLICY, "Statement": [*POLICY["Statement"], more]})
+    certificate = cloud.registry.register(tls.client.cert.read_text(), status=Status.ACTIVE)
+    cloud.registry.attach_policy(certificate.id, "device")
+    await cloud.start(tls=tls.server)
+    clock, asking = SystemClock(), Asking()
+    store = await Store.open(tmp_path, {"uplink": QueueLimits()}, clock=clock, limits=ROOM)
+    for number in range(20):
+        event = make_event(clock, "dt/secret", b"%d" % number, "cli")
+        await store.change([(event, (Feed("uplink"),))])
+    link = plugin.load("links", driver).LINK(
+        endpoint="localhost", port=cloud.port, client_id="device",
+        certificate=tls.client.cert, key=tls.client.key, ca=tls.client.ca,
+    )  # fmt: skip
+    spec = dataclasses.replace(FREE, down=("cmd/y",))
+    runner = UplinkRunner(store, link, spec, clock, deliver=_nothing, agents=[asking])
+    task = asyncio.create_task(runner.run())
+    try:
+        async with asyncio.timeout(110):
+            await asking.answered.wait()
+            while store.counters("uplink").dead < 20:
+                await store.work(lambda _: None)
+        assert {item.payload for item in cloud.record} == {b"question"}
+        assert runner.state.connects <= 15
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
