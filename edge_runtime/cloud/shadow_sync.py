@@ -92,7 +92,9 @@ class ShadowSync:
         self._answers = Answers(clock)
         self._ours = f"edge-{os.urandom(6).hex()}-"
         self._count = itertools.count(1)
-        self._losses = 0
+        self._losses = self._judged = 0
+        self._due_s = 0.0
+        """When to ask again, after so many losses as were judged."""
         self._caution = Backoff(60.0, 3600.0)
         self._say: Say | None = None
 
@@ -181,14 +183,17 @@ class ShadowSync:
     async def _wait_if_cut_off(self) -> None:
         if self._losses < _LOSSES:
             self._caution.reset()
+            self._judged = 0
             return
-        wait_s = self._caution.next()
         text = f"the last {self._losses} connections were lost while shadows were asked for"
-        _log.warning("shadows: %s; next try in %.0f s", text, wait_s)
+        now_s = self._clock.now().mono_ns / 1e9
+        if self._judged != self._losses:  # a connection that was too short to ask is no further one
+            self._judged, self._due_s = self._losses, now_s + self._caution.next()
+            _log.warning("shadows: %s; next try in %.0f s", text, self._due_s - now_s)
         for name in await self._names():
             twin = self._twins.setdefault(name, _Twin(name))
             twin.error, twin.hint = text, "allow iot:Publish on the shadow's topics in the policy, or take it away"
-        await self._clock.sleep(wait_s)
+        await self._clock.sleep(self._due_s - now_s)
 
     # -- one shadow ----------------------------------------------------------------------------------------------
 
