@@ -317,24 +317,52 @@ async def test_a_publish_that_did_not_get_through_is_tried_again() -> None:
         await asyncio.gather(task, return_exceptions=True)
 
 
+async def asked_within(it: World, seconds: int) -> bool:
+    """Tell whether something is asked of the cloud by then; a second at a time, for an answer is waited for 20 s."""
+    for _ in range(seconds):
+        if it.up:
+            return True
+        await it.clock.advance(1)
+    return bool(it.up)
+
+
+async def cut_off(it: World, times: int) -> None:
+    """Have the connection end each time when shadows are asked for."""
+    for _ in range(times):
+        await it.connect()
+        assert len(it.up) == 1
+        await it.cut()
+        await it.clock.advance(1)
+
+
 async def test_a_link_that_breaks_whenever_shadows_are_asked_for_is_spared(caplog: pytest.LogCaptureFixture) -> None:
     async with world() as it:
-        for _ in range(3):
-            await it.connect()
-            assert len(it.up) == 1
-            await it.cut()
-            await it.clock.advance(1)
+        await cut_off(it, 3)
         await it.connect()
         assert not it.up
         assert "the last 3 connections were lost while shadows were asked for" in caplog.text
-        while not it.up:
-            await it.clock.advance(1)  # it is drawn evenly from 0 to 60 s
+        assert await asked_within(it, 60)
         await it.flow()
         assert (await it.row())["state"] == "in sync"
         await it.cut()
         await it.clock.advance(1)
         await it.connect()
         assert len(it.up) == 1
+
+
+async def test_connections_too_short_to_ask_make_the_wait_no_longer(caplog: pytest.LogCaptureFixture) -> None:
+    async with world() as it:
+        await cut_off(it, 3)
+        for _ in range(8):
+            await it.connect()
+            if it.up:
+                break
+            await it.cut()
+            await it.clock.advance(1)
+        else:
+            await it.connect()
+        assert await asked_within(it, 60)
+        assert caplog.text.count("lost while shadows were asked for") == 1
 
 
 async def test_messages_late_and_twice_do_no_harm() -> None:

@@ -556,7 +556,7 @@ async def test_a_host_and_the_stand_in_speak_of_jobs_over_mqtt(tmp_path: Path, s
     assert json.loads(details["a"]["result"])["got"] == 7
     assert details["b"]["reason"].startswith("steps (runHandler, runCommand) are never carried out here")
     assert details["c"] == {"release": "1.4.0", "result": "well", "step": "installing"}
-    assert {release for release, _, _ in installer.installed} == {"1.4.0"}  # at least once
+    assert [release for release, _, _ in installer.installed] == ["1.4.0"]
 
 
 async def test_without_jobs_in_the_app_there_is_nothing_of_it(tmp_path: Path) -> None:
