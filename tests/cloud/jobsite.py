@@ -19,6 +19,8 @@ from edge_runtime.store.store import Store
 from tests.cloud.jobcloud import JobCloud, Sent
 
 Hands = Callable[[Job], Awaitable[Outcome]]
+INVOKE = {"version": "1.0", "operation": "edge.invoke", "function": "f"}
+STEPS = [("IN_PROGRESS", "first"), ("IN_PROGRESS", "second"), ("IN_PROGRESS", "third"), ("SUCCEEDED", "third")]
 
 
 async def at_once(_: Job) -> Outcome:
