@@ -11,14 +11,7 @@ import pytest
 
 from edge_runtime.cloud import identity
 from edge_runtime.errors import ConfigError
-from edge_runtime.standin import certs
 from tests.identities import Authority, Pair, put
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    folder = tmp_path_factory.mktemp("authority")
-    return Authority(certs.make(folder / "tls"), folder / "work")
 
 
 @pytest.fixture(scope="module")

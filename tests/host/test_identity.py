@@ -20,7 +20,6 @@ from edge_runtime.errors import LinkError
 from edge_runtime.host import Host
 from edge_runtime.host.identity import CertificateState, IdentityKeeper
 from edge_runtime.pure.certificates import parse
-from edge_runtime.standin import certs
 from edge_runtime.standin.registry import Status
 from tests.fleet import start_fleet
 from tests.host.hosting import FREE, app
@@ -30,12 +29,6 @@ from tests.identities import replace as put_file
 PATIENCE_S = 60.0
 NOW_S = 1_790_000_000.0
 """2026-09-21."""
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    folder = tmp_path_factory.mktemp("authority")
-    return Authority(certs.make(folder / "tls"), folder / "work")
 
 
 @pytest.fixture(scope="module")

@@ -26,12 +26,6 @@ async def refusing(_topic: str, _payload: bytes, _properties: Mapping[str, str])
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    folder = tmp_path_factory.mktemp("authority")
-    return Authority(certs.make(folder / "tls"), folder / "work")
-
-
-@pytest.fixture(scope="module")
 def old(authority: Authority) -> Pair:
     return authority.issue("old")
 

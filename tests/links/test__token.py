@@ -15,7 +15,6 @@ from edge_runtime.errors import ConfigError, LinkError
 from edge_runtime.links._token import Pkcs11, as_token
 from edge_runtime.links.awscrt import AwscrtLink
 from edge_runtime.links.paho import PahoLink
-from edge_runtime.standin import certs
 from tests.brokers import start_mosquitto
 from tests.identities import Authority, put, replace
 from tests.tokens import PIN, softhsm
@@ -23,12 +22,6 @@ from tests.tokens import PIN, softhsm
 
 async def refusing(_topic: str, _payload: bytes, _properties: Mapping[str, str]) -> None:
     raise AssertionError("nothing was to come down")
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    folder = tmp_path_factory.mktemp("authority")
-    return Authority(certs.make(folder / "tls"), folder / "work")
 
 
 def link_to(port: int, authority: Authority, certificate: Path, pkcs11: object) -> AwscrtLink:
