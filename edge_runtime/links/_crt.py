@@ -21,10 +21,11 @@ from edge_runtime.links._codes import FILTERS_PER_SUBSCRIBE
 from edge_runtime.links._crt_errors import explain, explain_publish, is_vague
 from edge_runtime.links._crt_publish import Publish, closed, no_delay, publisher, reason
 from edge_runtime.links._keep_alive import SILENCE_S
-from edge_runtime.links._line import MOST_UNSTORED, Line, in_thread
+from edge_runtime.links._line import MOST_UNSTORED, Line
 from edge_runtime.links._settings import Settings
 from edge_runtime.links._tls import probe
 from edge_runtime.links._token import Pkcs11
+from edge_runtime.threads import in_thread
 
 _NEVER_MS = 24 * 3600 * 1000
 """The client may not reconnect by itself: whoever holds the link does that."""
@@ -118,7 +119,7 @@ class Connection:
         if self._up.done():
             return
         look = partial(probe, self._settings, self._identity, _PROBE_TIMEOUT_S)
-        looking = asyncio.create_task(in_thread("link.probe", look), name="link.probe")
+        looking = in_thread("link.probe", look)
         either: list[asyncio.Future[Any]] = [self._up, looking]
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -177,37 +176,3 @@ def _not_stored(topic: str, error: Exception) -> LinkError:
     )
     lost.__cause__ = error
     return lost
-
-
-async def in_thread(name: str, call: Callable[[], _T], undo: Callable[[_T], object] | None = None) -> _T:
-    """Run a blocking call on a thread of its own and return its result.
-
-    When the caller is cancelled meanwhile, the call goes on, and `undo` gets its result. The thread is a daemon: a
-    name server that does not answer must not hold up the end of the process.
-    """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[_T] = loop.create_future()
-
-    def finish(result: _T | None, error: Exception | None) -> None:
-        if future.cancelled():
-            if error is None and undo is not None:
-                undo(result)  # type: ignore[arg-type]  # no error: this is the call's result
-        elif error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]  # as above
-
-    def work() -> None:
-        result, error = None, None
-        try:
-            result = call()
-        except Exception as raised:  # noqa: BLE001 - handed to the caller
-            error = raised
-        try:
-            loop.call_soon_threadsafe(finish, result, error)
-        except RuntimeError:  # the loop has ended
-            if error is None and undo is not None:
-                undo(result)  # type: ignore[arg-type]  # as above
-
-    threading.Thread(target=work, name=name, daemon=True).start()
-    return await future

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 from edge_runtime.cloud.identity import Identity
 from edge_runtime.errors import LinkError
-from edge_runtime.links._line import Line, in_thread
+from edge_runtime.links._line import Line
 from edge_runtime.links._link import Connection, OneAtATime
 from edge_runtime.links._settings import Settings
 from edge_runtime.links._wallet import Wallet
 from edge_runtime.links._words import silent
 from edge_runtime.model import Received
+from edge_runtime.threads import in_thread
 
 _log = logging.getLogger(__name__)
 _LEAST_S = 1.0

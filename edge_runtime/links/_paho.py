@@ -19,10 +19,11 @@ from edge_runtime.errors import LinkError, RefusedError
 from edge_runtime.links import _codes, _words
 from edge_runtime.links._codes import FILTERS_PER_SUBSCRIBE
 from edge_runtime.links._keep_alive import SILENCE_S, KeepAlive, bound_silence
-from edge_runtime.links._line import MOST_UNSTORED, Line, in_thread
+from edge_runtime.links._line import MOST_UNSTORED, Line
 from edge_runtime.links._settings import Settings
 from edge_runtime.links._tls import explain, make_context
 from edge_runtime.paho_loop import PahoLoop, no_delay
+from edge_runtime.threads import in_thread
 
 _MOST_RECEIVE = 65535
 """What a broker that names no Receive Maximum takes (MQTT 5.0 section 3.2.2.3.3)."""

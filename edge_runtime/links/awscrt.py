@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from edge_runtime.cloud.identity import Identity
-from edge_runtime.links._line import Line, in_thread
+from edge_runtime.links._line import Line
 from edge_runtime.links._link import Connection
 from edge_runtime.links._mqtt_link import MqttLink
+from edge_runtime.threads import in_thread
 
 
 @dataclass(kw_only=True, eq=False)

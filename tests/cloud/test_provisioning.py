@@ -18,7 +18,6 @@ from edge_runtime.cloud import identity
 from edge_runtime.cloud._slots import Slots
 from edge_runtime.cloud.provisioning import Claim, Enrolled, Enrolment, Token, Who, Wish, plan_in
 from edge_runtime.errors import ConfigError, LinkError, RefusedError, StoreError
-from edge_runtime.standin import certs
 from tests.cloud.registrar import CREATE, PROVISION, Answer, Cloud
 from tests.identities import Authority
 from tests.tokens import PIN, softhsm
@@ -67,12 +66,6 @@ class Bench:
     def files(self, slot: str) -> set[str]:
         """Return the names of the files in a slot."""
         return {path.name for path in (self.out / slot).iterdir()}
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    folder = tmp_path_factory.mktemp("authority")
-    return Authority(certs.make(folder / "tls"), folder / "work")
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from edge_runtime.errors import LinkError, RefusedError
 from edge_runtime.links import _crt_publish
 from edge_runtime.links._crt import Connection
 from edge_runtime.links._crt_errors import explain
-from edge_runtime.links._line import Line, in_thread
+from edge_runtime.links._line import Line
 from edge_runtime.links.awscrt import LINK, AwscrtLink
 from tests.scripted import PUBLISH, puback, start_script
 
@@ -146,32 +146,6 @@ async def test_messages_without_qos_are_dropped_when_too_many_wait(caplog: pytes
     line.deliver("down/lamp", b"late", {}, None)
     await line.at_rest()
     assert len(stored) == 1000
-
-
-async def test_a_blocking_call_that_nobody_waits_for_is_undone() -> None:
-    begun, may_end, undone = threading.Event(), threading.Event(), asyncio.Event()
-
-    def work() -> str:
-        begun.set()
-        may_end.wait()
-        return "result"
-
-    task = asyncio.create_task(
-        in_thread("test", work, undo=lambda result: undone.set() if result == "result" else None)
-    )
-    await asyncio.sleep(0)
-    begun.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert not undone.is_set()
-    may_end.set()
-    await undone.wait()
-
-
-async def test_a_blocking_call_that_fails_raises() -> None:
-    with pytest.raises(ZeroDivisionError):
-        await in_thread("test", lambda: 1 // 0)
 
 
 @pytest.mark.parametrize(

@@ -204,12 +204,6 @@ async def edge_status(account: Account) -> str:
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    folder = tmp_path_factory.mktemp("authority")
-    return Authority(certs.make(folder / "tls"), folder / "work")
-
-
-@pytest.fixture(scope="module")
 def strange(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """An authority that nobody here trusts."""
     folder = tmp_path_factory.mktemp("strange")
