@@ -58,7 +58,8 @@ class IdentityKeeper:
         """Look after it, for ever."""
         while True:
             # Anew each time: another folder may lie behind a link now. What changed before it began is looked at here.
-            watched = await in_thread("certificate.watch", partial(watch, Places(list(self._roots())), _COMPARE_S))
+            look = partial(watch, Places(list(self._roots())), _COMPARE_S)
+            watched = await in_thread("certificate.watch", look, undo=lambda late: late.close())
             try:
                 wait_s = await self._look()
                 await self._until_changed(watched, wait_s)

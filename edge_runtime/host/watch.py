@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import Protocol
 
 from edge_runtime.app import App
@@ -26,6 +26,8 @@ from edge_runtime.model import Result
 from edge_runtime.threads import in_thread
 
 _log = logging.getLogger(__name__)
+_FRESH_S = 60.0
+"""More than it takes to read an app file and start a host."""
 
 
 class Pool(Protocol):
@@ -40,6 +42,7 @@ class Reloader:
 
     def __init__(self, app: App, path: Path, state: Path, pool: Pool, succeed: Callable[[App], None]) -> None:
         """`path` is the app file, `state` the folder that the host writes to; `succeed` gets an app file's new app."""
+        self._app = app
         self._pool = pool
         self._succeed = succeed
         self._state = state
@@ -52,9 +55,11 @@ class Reloader:
 
     async def run(self) -> None:
         """Reload, for ever."""
-        watched = await in_thread("watch.begin", partial(watch, self._places))
+        watched = await in_thread("watch.begin", partial(watch, self._places), undo=lambda late: late.close())
         _log.info("watching the code of %s", _listed(self._functions))
         try:
+            if _is_fresh(self._app_file):
+                await self._check_app()
             async for roots in bursts(watched):
                 if self._app_file in roots:
                     await self._check_app()
@@ -82,8 +87,17 @@ class Reloader:
             for line in str(error).splitlines():
                 _log.error("%s", line)
         else:
-            _log.info("%s has changed and is right", self._app_file.name)
+            if app != self._app:
+                _log.info("%s has changed and is right", self._app_file.name)
             self._succeed(app)
+
+
+def _is_fresh(path: Path) -> bool:
+    """Tell whether a file was saved so recently that this may have been after it was read for this host."""
+    try:
+        return abs(time() - path.stat().st_mtime) < _FRESH_S
+    except OSError:
+        return False
 
 
 def _listed(functions: Mapping[Path, Sequence[str]]) -> str:

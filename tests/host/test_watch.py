@@ -261,3 +261,11 @@ async def test_an_app_file_succeeds_when_it_is_right(code: Path, caplog: pytest.
         (code.parent / "edge.yaml").write_text("thing: b\n")
         assert (await apps.get()).thing == "c"  # what the nucleus says still counts
     assert pool.refreshed.empty()
+
+
+async def test_an_app_file_that_was_saved_while_the_host_started_counts_too(
+    code: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (code.parent / "edge.yaml").write_text("thing: b\n")
+    async with reloading(declared(code), FakePool(), caplog) as apps, asyncio.timeout(20):
+        assert (await apps.get()).thing == "b"
