@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -66,12 +67,72 @@ class ShadowKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """What a reading becomes, and what counts as one: `raw * scale + offset`, rounded to `digits`, in `unit`.
+
+    A result below `least` or above `most` is a fault of the sensor, no reading. It is emitted if it moved by at least
+    `deadband`, or by `deadband_share` of the last one emitted.
+    """
+
+    scale: float = 1.0
+    offset: float = 0.0
+    digits: int | None = None
+    unit: str = ""
+    least: float = -math.inf
+    most: float = math.inf
+    deadband: float = 0.0
+    deadband_share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A level that a reading crosses: `device/<name>/<threshold>` then, and `no_<threshold>` when it is back.
+
+    Exactly one of `above` and `below` is set. It is back when it is `hysteresis` on the other side of the level.
+    `part` names the part of a reading that has several.
+    """
+
+    name: str
+    above: float | None = None
+    below: float | None = None
+    hysteresis: float = 0.0
+    part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Interlock:
+    """What another device must be, for this output to be on: `active` or not."""
+
+    device: str
+    active: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What an output may do, held by the host whoever commands it. A time of 0, or a count of 0, is no bound.
+
+    `safe` is the value it has when the host starts and ends, when a bound ends it, and when the host hangs; None is
+    off. It is on when it has any other value. Each command that it be on lasts `lease_s`, and no repeating makes it
+    longer than `max_on_s`. It stays on for `min_on_s` and off for `min_off_s`, unless safety ends it.
+    """
+
+    safe: object = None
+    lease_s: float = 0.0
+    max_on_s: float = 0.0
+    min_on_s: float = 0.0
+    min_off_s: float = 0.0
+    max_per_minute: int = 0
+    """How often it may be switched on within any 60 seconds."""
+    interlocks: tuple[Interlock, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """A declared device: the name of its driver, and the driver's own arguments.
 
-    It is read every `every_s`; 0: it has events of its own. A reading is emitted if it differs from the last one
-    (`on_change`) or moved by at least `deadband`, and at least every `heartbeat_s`. An edge counts when the level has
-    been steady for `debounce_s`.
+    It is read every `every_s`; 0: it tells by itself. A reading is emitted if it differs from the last one
+    (`on_change`) or moved by the deadband of a measure, and at least every `heartbeat_s`. An edge counts when the level
+    has been steady for `debounce_s`.
     """
 
     name: str
@@ -79,9 +140,14 @@ class Device:
     options: Mapping[str, object] = field(default_factory=dict)
     every_s: float = 0.0
     on_change: bool = False
-    deadband: float = 0.0
     heartbeat_s: float = 0.0
     debounce_s: float = 0.02
+    measures: Mapping[str, Measure] = field(default_factory=dict)
+    """By part of a reading that has several (`temperature`); the key `""` is for a single value and other parts."""
+    thresholds: tuple[Threshold, ...] = ()
+    volts: float = 0.0
+    """The voltage of its signal, as far as it is declared; 0: that of the board."""
+    guard: Guard | None = None
     shadow: ShadowKey | None = None
     """Where its value is reported, and where an output finds what is desired of it."""
 
@@ -221,6 +287,8 @@ class Uplink:
     live_share: float = 0.0
     budget: Budget | None = None
     aws_quotas: bool = True
+    target: str = "uplink"
+    """The target whose queue goes this way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,16 +354,52 @@ class Broker:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalBroker:
+    """The MQTT broker that the host runs for the devices around it: mosquitto, as its child.
+
+    Each device is a user with a password and topics of its own (`edge broker add-device`); nobody is anonymous.
+    `topics` are emitted here, with `prefix` before each. What is emitted here on `prefix` and a topic that one of
+    `publish` matches goes out to the devices.
+    """
+
+    port: int = 8883
+    """With TLS."""
+    address: str = "127.0.0.1"
+    """The address of this machine on which it listens; `0.0.0.0` is all of them."""
+    plain_port: int = 0
+    """Without TLS, for what cannot do it: who is on the network can read the passwords. 0: there is none."""
+    topics: tuple[str, ...] = ("#",)
+    prefix: str = ""
+    publish: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    """Host names by which devices reach it, beside those that this machine knows of itself."""
+    payload_bytes: int = 1 << 20
+    """The largest message that a device may send; who sends a larger one is cut off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """A connector of Greengrass V1 (`gpio`, `serial`, `modbus`) with the parameters that it had there, checked."""
+
+    name: str
+    parameters: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class App:
     """Everything an app file declares, checked and with all defaults filled in."""
 
     thing: str
     base: Path
     """The folder of the app file; relative paths were resolved against it."""
+    board: str = ""
+    """The name of a file in `hardware/boards`; empty: the board is looked at when the host starts."""
     devices: tuple[Device, ...] = ()
     functions: tuple[Function, ...] = ()
     schedules: tuple[Schedule, ...] = ()
     brokers: tuple[Broker, ...] = ()
+    broker: LocalBroker | None = None
+    connectors: tuple[Connector, ...] = ()
     rules: tuple[Rule, ...] = ()
     """Which topics feed which functions and devices. The uplink's are in `link.uplink.up`."""
     link: LinkSpec | None = None

@@ -9,6 +9,7 @@
     ├── HostError (ConnectionError)         the running host cannot be reached, or there is one already
     ├── FunctionError (RuntimeError)        a handler failed
     ├── DeniedError (PermissionError)       a function did what the app does not allow it
+    ├── DeviceError (OSError)               a sensor gives no reading, or an output does not obey
     └── LinkError (ConnectionError)         the broker cannot be reached: try again later
         └── RefusedError (PermissionError)  the broker refused for good: do not try again
 
@@ -61,6 +62,10 @@ class FunctionError(EdgeError, RuntimeError):
 
 class DeniedError(EdgeError, PermissionError):
     """A function used a topic, a function or a device that `allow` in the app does not name. Nothing was done."""
+
+
+class DeviceError(EdgeError, OSError):
+    """A sensor gives no reading, or an output does not obey: it may be asked again."""
 
 
 class LinkError(EdgeError, ConnectionError):

@@ -30,6 +30,7 @@ def test_every_error_keeps_its_words_and_its_hint(kind: type[EdgeError]) -> None
         ("HostError", ConnectionError),
         ("FunctionError", RuntimeError),
         ("DeniedError", PermissionError),
+        ("DeviceError", OSError),
         ("LinkError", ConnectionError),
         ("RefusedError", PermissionError),
     ],
@@ -39,7 +40,7 @@ def test_every_error_is_also_the_builtin_that_one_would_catch(name: str, builtin
 
 
 def test_the_list_above_is_whole() -> None:
-    assert len(CLASSES) == 11
+    assert len(CLASSES) == 12
 
 
 def test_every_error_is_in_the_tree_that_the_module_draws() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from edge_runtime.pure.debounce import Debounce, Edge
+from edge_runtime.pure.smoothing import Smoother
 
 
 class Change(NamedTuple):
@@ -23,13 +24,22 @@ class Holder:
     """A debounced input that also reports when it has been active for `hold_s` (0: never), and again and again.
 
     Call `feed` with every edge and `expire` when `due` has come; each returns what happened, in order.
-    A report of holding waits while a release is pending: a button that is just being let go is not held.
+    A report of holding waits while a release is pending: a button that is just being let go is not held. A `smoother`
+    takes the place of the debouncing.
     """
 
     __slots__ = ("_debounce", "_hold_ns", "_next_ns", "_pressed_ns", "_repeat")
 
-    def __init__(self, debounce_s: float, level: int = -1, *, hold_s: float = 0.0, repeat: bool = False) -> None:
-        self._debounce = Debounce(debounce_s, level)
+    def __init__(
+        self,
+        debounce_s: float,
+        level: int = -1,
+        *,
+        hold_s: float = 0.0,
+        repeat: bool = False,
+        smoother: Smoother | None = None,
+    ) -> None:
+        self._debounce = Debounce(debounce_s, level) if smoother is None else smoother
         self._hold_ns = round(hold_s * 1e9)
         self._repeat = repeat
         self._pressed_ns: int | None = None  # unknown for an input that was active from the start

@@ -7,6 +7,8 @@ import re
 
 _TIMES = {"w": 604_800.0, "d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _TIME = re.compile("".join(rf"(?:(\d+(?:\.\d+)?){unit}(?![a-z]))?" for unit in _TIMES), re.ASCII)
+_MINUTES = re.compile(r"(?<=\d)min(?![a-z])", re.ASCII)
+"""`10min` is as good as `10m`."""
 _TIME_HELP = (
     "write a number of seconds, or numbers with the units w d h m s ms, the largest first, as in 250ms, 10s, 1h30m"
 )
@@ -27,7 +29,7 @@ def seconds(value: object) -> float:
         if math.isfinite(value) and value >= 0:
             return float(value)
     elif isinstance(value, str):
-        text = value.replace(" ", "")
+        text = _MINUTES.sub("m", value.replace(" ", ""))
         if re.fullmatch(r"\d+(?:\.\d+)?", text, re.ASCII):
             return float(text)
         if text and (found := _TIME.fullmatch(text)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edge_runtime.pure.hold import Change, Holder
+from edge_runtime.pure.smoothing import Smoother
 
 MS = 1_000_000
 
@@ -69,3 +70,13 @@ def test_an_input_that_was_active_from_the_start_has_no_known_length() -> None:
     holder = Holder(0, 1, hold_s=1)
     assert holder.due() is None
     assert holder.feed(100 * MS, 0) == [Change(100 * MS, 0, None)]
+
+
+def test_a_smoother_takes_the_place_of_debouncing() -> None:
+    holder = Holder(0, hold_s=1, smoother=Smoother([False, True], 0.1, level=0, start_ns=0))
+    assert holder.feed(150 * MS, 1) == []
+    assert holder.due() == 200 * MS
+    assert holder.expire(200 * MS) == [Change(200 * MS, 1)]
+    assert holder.expire(1200 * MS) == [Change(1200 * MS, 1, 1.0, held=True)]
+    holder.feed(1250 * MS, 0)
+    assert holder.expire(1300 * MS) == [Change(1300 * MS, 0, 1.1)]

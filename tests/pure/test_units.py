@@ -17,6 +17,8 @@ from edge_runtime.pure.units import seconds, size
         ("10s", 10),
         ("5m", 300),
         ("1h30m", 5400),
+        ("10min", 600),
+        ("1h 30min 5s", 5405),
         ("1h 30m", 5400),
         ("30d", 2_592_000),
         ("2w", 1_209_600),

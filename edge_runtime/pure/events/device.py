@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from edge_runtime.model import Stamp
 from edge_runtime.pure.events.iso import micros
 
 _dump = json.JSONEncoder(separators=(",", ":")).encode
+_dump_strictly = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_NOTHING: Mapping[str, object] = {}
 
 
 class Moment(NamedTuple):
@@ -56,20 +59,27 @@ class DeviceEvents:
         previous: object = None,
         held_s: float | None = None,
         reason: str = "",
+        more: Mapping[str, object] = _NOTHING,
     ) -> bytes:
         """Return compact JSON. `value` and `previous` are what JSON can carry; `reason` belongs to a fault only.
+
+        `more` are further keys of the detail, by names that are in no need of escaping: `raw` (a reading before it was
+        calibrated), `unit`, `part` (of a device that has several), `threshold` (the level that was crossed),
+        `asked_by` and `why` (of a command). They come last, in their order.
 
         Raises: ValueError for NaN or infinity, TypeError for what JSON has no form for.
         """
         start, middle = self._parts.get(event) or self._prepare(event)
         stamp = moment.stamp
         made_up = "true" if self.simulated else "false"
-        why = f',"reason":{_dump(reason)}' if reason else ""
+        rest = f',"reason":{_dump(reason)}' if reason else ""
+        for key, part in more.items():
+            rest += f',"{key}":{_json(part)}'
         return (
             f'{{"version":"0","id":"{moment.id}"{start}{micros(stamp.wall_ns)}{middle}{_json(value)}'
             f',"previous":{_json(previous)},"pin":{self._pin},"held_s":{_json(held_s)},"seq":{moment.seq}'
             f',"boot":"{stamp.boot}","mono_ns":{stamp.mono_ns}'
-            f',"clock":"{"synced" if moment.synced else "unsynced"}","simulated":{made_up}{why}}}}}'
+            f',"clock":"{"synced" if moment.synced else "unsynced"}","simulated":{made_up}{rest}}}}}'
         ).encode()
 
     def _prepare(self, event: str) -> tuple[str, str]:
@@ -91,4 +101,4 @@ def _json(value: object) -> str:
         return str(value)
     if kind is float and math.isfinite(value):  # type: ignore[arg-type]  # its type was just compared
         return repr(value)
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return _dump_strictly(value)

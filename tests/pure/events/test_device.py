@@ -85,3 +85,22 @@ def test_what_json_cannot_carry_is_refused(value: object) -> None:
     events = DeviceEvents(thing="t", device="d", class_name="X", source="sample")
     with pytest.raises(ValueError, match="not JSON compliant"):
         events.build("reading", value, MOMENT)
+
+
+def test_further_keys_come_last_in_their_order() -> None:
+    air = DeviceEvents(thing="pi-7", device="air", class_name="bme280", source="sample")
+    more = {"raw": {"temperature": 20.04}, "unit": "°C", "threshold": 30.0, "part": "1", "asked_by": None}
+    payload = air.build("too_hot", 31, MOMENT, reason="why", more=more)
+    detail = json.loads(payload)["detail"]
+    assert {key: detail[key] for key in more} == more
+    assert list(detail)[-7:] == ["simulated", "reason", *more]
+    assert payload == json.dumps(json.loads(payload), separators=(",", ":")).encode()
+    assert air.build("too_hot", 31, MOMENT) == air.build("too_hot", 31, MOMENT, more={})
+
+
+def test_a_further_key_that_json_cannot_carry_is_refused() -> None:
+    air = DeviceEvents(thing="t", device="d", class_name="X", source="sample")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        air.build("reading", 1, MOMENT, more={"raw": math.nan})
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        air.build("reading", 1, MOMENT, more={"raw": b"x"})
