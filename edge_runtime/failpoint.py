@@ -28,6 +28,12 @@ NAMES = (
     "uplink.sent",
     "uplink.acked",
     "close.begin",
+    "release.unpacked",
+    "release.staged",
+    "release.recorded",
+    "release.switched",
+    "release.confirmed",
+    "release.returned",
 )
 
 _name, _, _nth = os.environ.get("EDGE_FAILPOINT", "").partition(":")

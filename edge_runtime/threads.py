@@ -9,6 +9,23 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+PATIENCE_S = 2.0
+"""How long made time stands still for a thread of which nothing is heard."""
+
+
+def hold(busy: Callable[[], bool], patience_s: float = PATIENCE_S) -> Callable[[], None]:
+    """Where time is made (`warp.WarpLoop`), let it stand still while `busy()`; return what ends that.
+
+    Elsewhere nothing happens. Whoever stops being busy must wake the loop. Who is busy while the loop hears of nothing
+    for `patience_s` of real time hangs, and is not waited for.
+    """
+    take = getattr(asyncio.get_running_loop(), "hold", None)
+    end: Callable[[], None] = _nothing if take is None else take(busy, patience_s)
+    return end
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def in_thread(name: str, call: Callable[[], T], undo: Callable[[T], object] | None = None) -> asyncio.Future[T]:
@@ -21,6 +38,8 @@ def in_thread(name: str, call: Callable[[], T], undo: Callable[[T], object] | No
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
     future.add_done_callback(_look)
+    release = hold(lambda: not future.done())
+    future.add_done_callback(lambda _: release())
 
     def finish(result: list[T], error: Exception | None) -> None:
         if future.done():

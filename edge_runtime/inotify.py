@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 CLOSE_WRITE, MOVED_FROM, MOVED_TO, CREATE, DELETE = 0x8, 0x40, 0x80, 0x100, 0x200
-OVERFLOW, IGNORED, IS_FOLDER = 0x4000, 0x8000, 0x4000_0000
+MOVE_SELF, OVERFLOW, IGNORED, IS_FOLDER = 0x800, 0x4000, 0x8000, 0x4000_0000
 _ONLY_FOLDERS = 0x0100_0000
-_WATCHED = CLOSE_WRITE | MOVED_FROM | MOVED_TO | CREATE | DELETE
+_WATCHED = CLOSE_WRITE | MOVED_FROM | MOVED_TO | CREATE | DELETE | MOVE_SELF
 _HEAD = struct.Struct("iIII")
 _ROOM = 64 * 1024
 
 
 class Change(NamedTuple):
-    """Something that happened in a watched folder."""
+    """Something that happened in a watched folder; the name is empty when it happened to the folder itself."""
 
     watch: int
     mask: int

@@ -1,0 +1,1 @@
+"""Building and delivering: plans, and what carries them out."""

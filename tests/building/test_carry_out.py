@@ -1,0 +1,72 @@
+"""Plans are carried out in order; what fails says which step and why."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from edge_runtime.building.carry_out import carry_out
+from edge_runtime.building.plan import Copy, Plan, Remove, Run, Step, Write, Zip
+from edge_runtime.errors import ConfigError, EdgeError, StoreError
+
+
+def plan(*steps: Step) -> Plan:
+    return Plan("test", steps)
+
+
+def test_all_steps_in_order(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "__pycache__").mkdir(parents=True)
+    (source / "__pycache__" / "a.pyc").write_text("x")
+    (source / "run.sh").write_text("#!/bin/sh\n")
+    (source / "run.sh").chmod(0o755)
+    told: list[tuple[str, float]] = []
+    out = tmp_path / "out"
+    carry_out(
+        plan(
+            Copy(source, out / "app"),
+            Copy(source / "run.sh", out / "plain.sh", 0o644),
+            Write(out / "secret" / "key", b"1", 0o600),
+            Run(("sh", "-c", 'echo "$WORD" > word; cat > said'), out, {"WORD": "yes"}, b"given"),
+            Zip(out, tmp_path / "out.zip"),
+            Remove(out),
+            Remove(tmp_path / "never"),
+        ),
+        lambda what, share: told.append((what, round(share, 2))),
+    )
+    assert told[0] == ("copying source", 0.0)
+    assert told[-1] == ("done", 1.0)
+    assert not out.exists()
+    with zipfile.ZipFile(tmp_path / "out.zip") as packed:
+        assert packed.namelist() == ["app/run.sh", "plain.sh", "said", "secret/key", "word"]
+        assert packed.read("said") == b"given"
+        assert packed.read("word") == b"yes\n"
+        assert packed.getinfo("app/run.sh").external_attr >> 16 & 0o111
+        assert not packed.getinfo("plain.sh").external_attr >> 16 & 0o111
+
+
+def test_the_same_content_is_the_same_zip(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        carry_out(plan(Write(tmp_path / name / "x", b"1"), Zip(tmp_path / name, tmp_path / f"{name}.zip")))
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+def test_a_command_that_fails_is_told_with_what_it_said(tmp_path: Path) -> None:
+    with pytest.raises(EdgeError, match=r"sh ended with status 3:\nno space"):
+        carry_out(plan(Run(("sh", "-c", "echo no space; exit 3"), tmp_path), Write(tmp_path / "never", b"")))
+    assert not (tmp_path / "never").exists()
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"/absent is missing, which test needs"):
+        carry_out(plan(Copy(tmp_path / "absent", tmp_path / "x")))
+    with pytest.raises(ConfigError, match="the program no-such-program is missing"):
+        carry_out(plan(Run(("no-such-program",))))
+
+
+def test_a_disk_that_refuses_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="writing x failed: File exists"):
+        carry_out(plan(Write(tmp_path / "file" / "x", b"")))
