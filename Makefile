@@ -4,10 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: help setup setup-dev system demo test quick check format torture bench soak clean
+.PHONY: help setup setup-dev system demo week test quick check format torture bench soak clean
 
 help:
 	@echo "make demo      set up what it needs and run the demo: a field station, offline and back, killed and restarted"
+	@echo "make week      a simulated week at a field station, with four days without a link, in about a minute"
 	@echo "make test      set up what it needs, then all checks and all tests"
 	@echo "make quick     the unit tests only, in seconds"
 	@echo "make check     formatting, lints, types, import contracts"
@@ -49,6 +50,9 @@ system:
 
 demo: setup
 	$(BIN)/edge demo
+
+week: setup
+	$(BIN)/edge run components/field_station --simulate --script hardware/traces/field-week.jsonl
 
 test: system setup-dev check
 	$(BIN)/python -m pytest

@@ -223,6 +223,8 @@ class Function:
     runtime: str = "python3"
     layers: tuple[Path, ...] = ()
     """Folders or zips that make up `/opt`, in the order in which they are laid over one another."""
+    read: tuple[Path, ...] = ()
+    """Folders of the device that it may read, at their own places."""
     timeout_s: float = 3.0
     memory_mb: int = 128
     environment: Mapping[str, str] = field(default_factory=dict)

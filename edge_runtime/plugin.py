@@ -3,6 +3,7 @@
 A built-in kind (`links`, `triggers`, `pure.events.samples`, ...) is a package of `edge_runtime`; `hardware` and
 `deploy` are top-level folders. Those two names are too common to trust an import of them: they are loaded by path,
 from the user's folder first, then from the checkout, then from what the wheel carries, and never from site-packages.
+A target of `deploy` is a folder of its name with a `target.py`: it has other files beside it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from edge_runtime.errors import NotFoundError
 
 _PACKAGE = Path(__file__).parent
 _FOLDERS = frozenset({"hardware", "deploy", "components"})
+_FILES = {"deploy": "*/target.py"}
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -40,7 +42,7 @@ def folders(kind: str, extra: Path | None = None) -> list[Path]:
 def names(kind: str, extra: Path | None = None) -> list[str]:
     """Return the names of all plug-ins of a kind, sorted."""
     if kind in _FOLDERS:
-        found = {p.stem for folder in folders(kind, extra) for p in folder.glob("*.py")}
+        found = {_name(p) for folder in folders(kind, extra) for p in folder.glob(_FILES.get(kind, "*.py"))}
     else:
         found = {m.name for m in pkgutil.iter_modules([str(_PACKAGE.joinpath(*kind.split(".")))])}
     return sorted(n for n in found if not n.startswith("_"))
@@ -62,7 +64,8 @@ def load(kind: str, name: str, extra: Path | None = None) -> ModuleType:
     qualified = f"edge_runtime.bundled.{kind}.{name}"
     if qualified in sys.modules:
         return sys.modules[qualified]
-    path = next(f / f"{name}.py" for f in folders(kind, extra) if (f / f"{name}.py").is_file())
+    files = (p for folder in folders(kind, extra) for p in folder.glob(_FILES.get(kind, "*.py")))
+    path = next(p for p in files if _name(p) == name)
     spec = importlib.util.spec_from_file_location(qualified, path)
     if spec is None or spec.loader is None:
         raise NotFoundError(f"{path} cannot be imported as the {kind} plug-in {name!r}")
@@ -74,3 +77,8 @@ def load(kind: str, name: str, extra: Path | None = None) -> ModuleType:
         del sys.modules[qualified]
         raise
     return module
+
+
+def _name(path: Path) -> str:
+    """Return the name of a plug-in in a top-level folder, by its file."""
+    return path.parent.name if path.name == "target.py" else path.stem

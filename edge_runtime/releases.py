@@ -274,8 +274,9 @@ class Releases:
     def facts(self, *, files: bool = False) -> dict[str, Any]:
         """Return all that is known, as JSON has it: the record and `current`.
 
-        With `files` also `here`, those of the release that runs which are still what its manifest says, by their
-        SHA-256, and `content`, which is `Manifest.content` when all of them are, else empty. Reads them all.
+        With `files` also `name`, what its bundle is called, `here`, the files of the release that runs which are still
+        what its manifest says, by their SHA-256, and `content`, which is `Manifest.content` when all of them are, else
+        empty. Reads them all.
         """
         found = {"current": self.current, **asdict(self.record())}
         if not files:
@@ -283,7 +284,8 @@ class Releases:
         named, manifest = self.files(), self.manifest()
         here = {digest: str(path) for digest, path in named.items() if _is(path, digest)}
         whole = manifest is not None and len(here) == len(named)
-        return {**found, "here": here, "content": manifest.content if manifest is not None and whole else ""}
+        name, content = (manifest.name, manifest.content) if manifest is not None else ("", "")
+        return {**found, "name": name, "here": here, "content": content if whole else ""}
 
     def back(self) -> str:
         """Put the release before the current one in place, for good, and return its folder name.

@@ -121,7 +121,7 @@ def test_mistakes_come_through_word_for_word_and_are_not_kept(path: Path, tmp_pa
         "edge.yaml:1: thing: 'a b' is no name of a thing; allowed: 1 to 128 letters, digits, : - and _",
         (
             "edge.yaml:2: queues: unknown key; did you mean 'queue'? "
-            "allowed: thing, strict, devices, functions, link, queue, brokers"
+            "allowed: thing, strict, board, devices, functions, link, queue, brokers, connectors, broker"
         ),
     ]
     assert not (tmp_path / "state").exists()

@@ -8,9 +8,31 @@ import stat
 import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-from edge_runtime.building.plan import Copy, Plan, Remove, Run, Step, Wheels, Write, Zip
+from edge_runtime.building.deb import write_deb
+from edge_runtime.building.own_wheel import make_own_wheel
+from edge_runtime.building.pack import pack, write_pins
+from edge_runtime.building.plan import (
+    Copy,
+    Deb,
+    Local,
+    OfWheels,
+    OwnWheel,
+    Pack,
+    Pins,
+    Plan,
+    PureWheels,
+    Remote,
+    Remove,
+    Run,
+    Step,
+    Wheels,
+    Write,
+    Zip,
+)
+from edge_runtime.building.pure_wheel import gather_pure
 from edge_runtime.building.wheels import gather
 from edge_runtime.errors import ConfigError, EdgeError, StoreError
 
@@ -20,17 +42,29 @@ _MOST_SHOWN = 2000
 
 Tell = Callable[[str, float], object]
 """Told what is being done, and the share of the plan that is done, 0 to 1."""
+Far = Callable[[Remote, Callable[[float], object]], object]
+"""Runs a step on another machine; it is given what is to be told of the share of the step that is done."""
 
 
-def carry_out(plan: Plan, tell: Tell = lambda _what, _share: None) -> None:
+def nowhere(step: Remote, _: Callable[[float], object]) -> None:
+    """Refuse: where there is no connection to another machine."""
+    raise ConfigError(f"{step.host} is another machine", hint="edge deploy")
+
+
+def carry_out(plan: Plan, tell: Tell = lambda _what, _share: None, far: Far = nowhere) -> None:
     """Do all steps of a plan, in order. What was done before one that fails stays.
+
+    `far` runs steps on other machines; without, there may be none.
 
     Raises: StoreError when the disk fails, ConfigError when a source is missing, EdgeError when a command fails.
     """
     for number, step in enumerate(plan.steps):
         tell(_words(step), number / len(plan.steps))
         try:
-            _do(step)
+            if isinstance(step, Remote):
+                far(step, partial(_tell_part, tell, _words(step), number, len(plan.steps)))
+            else:
+                _do(step)
         except EdgeError:
             raise
         except FileNotFoundError as error:
@@ -40,7 +74,11 @@ def carry_out(plan: Plan, tell: Tell = lambda _what, _share: None) -> None:
     tell("done", 1.0)
 
 
-def _words(step: Step) -> str:
+def _tell_part(tell: Tell, words: str, number: int, count: int, share: float) -> None:
+    tell(words, (number + share) / count)
+
+
+def _words(step: Step) -> str:  # noqa: PLR0911 - a return a kind of step
     match step:
         case Write(path) | Remove(path):
             return f"{'writing' if isinstance(step, Write) else 'removing'} {path.name}"
@@ -48,13 +86,19 @@ def _words(step: Step) -> str:
             return f"copying {source.name}"
         case Run(command):
             return f"running {Path(command[0]).name}"
-        case Wheels(_, _, architecture):
-            return f"gathering wheels for {architecture}"
-        case Zip(_, path):
+        case Wheels() | PureWheels():
+            return f"gathering wheels for {step.architecture if isinstance(step, Wheels) else 'any machine'}"
+        case OwnWheel():
+            return "making the wheel of the runtime"
+        case Pins(_, path) | Pack(_, path) | Zip(_, path):
             return f"packing {path.name}"
+        case Deb(_, _, path):
+            return f"packaging {path.name}"
+        case Remote(_, what):
+            return what
 
 
-def _do(step: Step) -> None:
+def _do(step: Local) -> None:
     match step:
         case Write(path, data, mode):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,15 +108,31 @@ def _do(step: Step) -> None:
             _copy(source, path, mode)
         case Run():
             _run(step)
-        case Wheels(lock, folder, architecture, pythons):
-            gather(lock, folder, architecture, pythons)
+        case Wheels() | PureWheels() | OwnWheel() | Pins() | Pack():
+            _of_wheels(step)
         case Zip(folder, path):
             _zip(folder, path)
+        case Deb(root, control, path):
+            write_deb(root, control, path)
         case Remove(path):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+
+
+def _of_wheels(step: OfWheels) -> None:
+    match step:
+        case Wheels(lock, folder, architecture, pythons):
+            gather(lock, folder, architecture, pythons)
+        case PureWheels(lock, folder):
+            gather_pure(lock, folder)
+        case OwnWheel(folder):
+            make_own_wheel(folder)
+        case Pins(folders, path):
+            write_pins(folders, path)
+        case Pack():
+            pack(step)
 
 
 def _copy(source: Path, path: Path, mode: int | None) -> None:

@@ -57,10 +57,58 @@ class Wheels:
 
 
 @dataclass(frozen=True, slots=True)
+class PureWheels:
+    """Gather the packages of a lock file as wheels for any machine: without their compiled parts."""
+
+    lock: Path
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class OwnWheel:
+    """Write the wheel of the runtime that runs here."""
+
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """Write a lock file that names the wheels in these folders by their hashes, without pip, which installs them."""
+
+    folders: tuple[Path, ...]
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Write a bundle of these files and of all files in these folders."""
+
+    parts: tuple[tuple[str, Path], ...]
+    """Where in the bundle, and what: a file under that very path, a folder below it. A path may come several times."""
+    path: Path
+    name: str
+    release: str
+    architecture: str = ""
+    key: Path | None = None
+    """The Ed25519 key that signs it, a PEM file."""
+
+
+@dataclass(frozen=True, slots=True)
 class Zip:
     """Pack a folder, the same content always into the same bytes."""
 
     folder: Path
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Deb:
+    """Pack a folder as a Debian package: see `building.deb`."""
+
+    root: Path
+    """What is installed, by its place below `/`."""
+    control: Path
+    """The folder of the control files."""
     path: Path
 
 
@@ -71,7 +119,22 @@ class Remove:
     path: Path
 
 
-Step = Write | Copy | Run | Wheels | Zip | Remove
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Run a shell script on another machine, perhaps with a file as its input. A secret has no place in it."""
+
+    host: str
+    what: str
+    """For a person, as in `installing the runtime`."""
+    script: str
+    user: str = ""
+    """Who runs it there; empty: who logs in."""
+    source: Path | None = None
+
+
+OfWheels = Wheels | PureWheels | OwnWheel | Pins | Pack
+Local = Write | Copy | Run | OfWheels | Zip | Deb | Remove
+Step = Local | Remote
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +156,13 @@ def shown(plan: Plan, places: Mapping[Path, str] | None = None) -> str:
     return text
 
 
-def _line(step: Step) -> str:
+def _far_line(step: Remote) -> str:
+    who = f" as {step.user}" if step.user else ""
+    given = f" with {step.source}" if step.source is not None else ""
+    return "\n  | ".join([f"on {step.host}{who}{given}: {step.what}", *step.script.strip().splitlines()])
+
+
+def _line(step: Step) -> str:  # noqa: PLR0911 - a return a kind of step
     match step:
         case Write(path, data, mode):
             return f"write {path} {mode:o} {len(data)} bytes"
@@ -104,9 +173,29 @@ def _line(step: Step) -> str:
             where = f" in {folder}" if folder is not None else ""
             given = f" with {len(stdin)} bytes of input" if stdin else ""
             return f"run {before}{shlex.join(command)[:_MOST_SHOWN]}{where}{given}"
-        case Wheels(lock, folder, architecture, pythons):
-            return f"wheels {lock} for {architecture}, Python {' '.join(pythons)}, into {folder}"
+        case Wheels() | PureWheels() | OwnWheel() | Pins() | Pack():
+            return _of_wheels(step)
         case Zip(folder, path):
             return f"zip {folder} as {path}"
+        case Deb(root, control, path):
+            return f"package {root} with {control} as {path}"
         case Remove(path):
             return f"remove {path}"
+        case Remote():
+            return _far_line(step)
+
+
+def _of_wheels(step: OfWheels) -> str:
+    match step:
+        case Wheels(lock, folder, architecture, pythons):
+            return f"wheels {lock} for {architecture}, Python {' '.join(pythons)}, into {folder}"
+        case PureWheels(lock, folder):
+            return f"wheels {lock} for any machine, into {folder}"
+        case OwnWheel(folder):
+            return f"own wheel into {folder}"
+        case Pins(folders, path):
+            return f"pins of {' '.join(map(str, folders))} as {path}"
+        case Pack(parts, path, name, release, architecture, key):
+            inside = " ".join(f"{where}={what}" for where, what in parts)
+            signed = f" signed by {key}" if key is not None else ""
+            return f"bundle {name} {release} for {architecture or 'any machine'} of {inside} as {path}{signed}"

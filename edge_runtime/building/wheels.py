@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import importlib.util
+import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from edge_runtime.errors import ConfigError, EdgeError
@@ -33,7 +37,9 @@ def gather(lock: Path, folder: Path, architecture: str, pythons: Sequence[str] =
     """Fetch the wheels that a lock file names, for an architecture and each Python, and prove each by its hash.
 
     The lock names everything, also what others need, by version and hashes and without conditions: pip would judge
-    those for this machine. Wheels that are in `folder` already are not fetched again; others in it are removed.
+    those for this machine. When the folder holds already what this very lock asked for, no network is needed; else
+    wheels in it are not fetched again, and those that the lock does not ask for are removed. Others may gather the same
+    at the same time.
 
     Raises: ConfigError when the lock or pip is missing, EdgeError when a wheel cannot be had.
     """
@@ -41,22 +47,51 @@ def gather(lock: Path, folder: Path, architecture: str, pythons: Sequence[str] =
         raise ConfigError(f"there are no wheels for {architecture!r}", hint=f"known: {', '.join(TAGS)}")
     if not lock.is_file():
         raise ConfigError(f"the lock file {lock} is missing", hint="write it: make locks")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        asked = json.dumps([lock.read_text(encoding="utf-8"), architecture, *pythons])
+        key, note = hashlib.sha256(asked.encode()).hexdigest(), folder.with_name(f".{folder.name}.json")
+        if note.is_file() and note.read_text(encoding="utf-8") == json.dumps([key, _digests(folder)]):
+            return
+        fresh = folder.with_name(f".{folder.name}.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir()
+        for version in pythons:
+            _fetch(lock, folder, fresh, architecture, version)
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.rename(folder)
+        note.write_text(json.dumps([key, _digests(folder)]), encoding="utf-8")
+
+
+def _fetch(lock: Path, have: Path, fresh: Path, architecture: str, version: str) -> None:
+    """Have pip fetch the wheels for one Python into `fresh`. Raises: ConfigError, EdgeError."""
     if importlib.util.find_spec("pip") is None:
         raise ConfigError("pip is missing in this environment", hint=f"{sys.executable} -m ensurepip")
-    fresh = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    platforms = [part for tag in TAGS[architecture] for part in ("--platform", tag)]
-    for version in pythons:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        have = ["--find-links", str(folder)] if folder.is_dir() else []
-        wanted = ["--only-binary", ":all:", "--implementation", "cp", "--python-version", version, *platforms]
-        more = [*have, "--require-hashes", "--requirement", str(lock), "--dest", str(fresh)]
-        done = subprocess.run([*command, *wanted, *more], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise EdgeError(
-                f"wheels for {architecture}, Python {version} cannot be had:\n{done.stderr.strip()[-_MOST_SHOWN:]}",
-                hint="look at the lock file, and at the network of this machine",
-            )
-    shutil.rmtree(folder, ignore_errors=True)
-    fresh.rename(folder)
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command += ["--find-links", str(have)] if have.is_dir() else []
+    command += ["--only-binary", ":all:", "--implementation", "cp", "--python-version", version]
+    command += [part for tag in TAGS[architecture] for part in ("--platform", tag)]
+    command += ["--require-hashes", "--requirement", str(lock), "--dest", str(fresh)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise EdgeError(
+            f"wheels for {architecture}, Python {version} cannot be had:\n{done.stderr.strip()[-_MOST_SHOWN:]}",
+            hint="look at the lock file, and at the network of this machine",
+        )
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Return what tells whether the wheels in a folder are the same."""
+    found = {}
+    for path in sorted(folder.glob("*.whl")):
+        with path.open("rb") as file:
+            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one at a time work on a folder."""
+    with folder.with_name(f".{folder.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -57,29 +57,44 @@ def _group(what: str, file: Path) -> str:
     return what if found in ("root", "0") else found
 
 
-def pins(app: App) -> Iterator[Finding]:
+def pins(app: App, machine: factories.Machine | None = None) -> Iterator[Finding]:
     """Check that the pins can be driven, when the app has devices with pins."""
     if not app.devices:
         return
     import gpiozero  # noqa: PLC0415 - only where there are devices
 
-    wired = [d.name for d in app.devices if not issubclass(drivers.find(d, app.base), gpiozero.InternalDevice)]
+    wired = [d.name for d in app.devices if _needs_pins(drivers.find(d, app.base), gpiozero.InternalDevice)]
     if not wired:
         return
     if factories.wants_mock():
         yield Finding("pins", "warn", "GPIOZERO_PIN_FACTORY=mock: every pin is simulated", "unset GPIOZERO_PIN_FACTORY")
         return
-    refused: dict[str, str] = {}
+    who, told = ", ".join(wired), ""
     try:
-        factory = factories.real_factory(refused)
+        chosen = factories.choose(app.board, app.base, machine)
+        told = (
+            "" if chosen.name else f"the GPIO pins of this machine cannot be reached ({factories.told(chosen.refused)})"
+        )
+        factories.make(chosen, machine).close()
     except EdgeError as error:
-        yield Finding("pins", "fail", f"{', '.join(wired)}: {error}", error.hint)
+        yield Finding("pins", "fail", f"{who}: {told or error}", error.hint)
         return
-    factory.close()
-    text = f"driven by {type(factory).__name__}"
-    if refused:
-        why = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
-        fix = "apt install python3-lgpio: the only one that a Pi 5 knows" if "lgpio" in refused else ""
-        yield Finding("pins", "warn", f"{text}, for others could not be used ({why})", fix)
+    title = chosen.board.title if chosen.board is not None else "this machine"
+    text = f"{title}: driven by {factories.described(chosen)}"
+    if chosen.refused or chosen.doubt:
+        why = "; ".join(filter(None, (factories.told(chosen.refused), chosen.doubt)))
+        fix = "apt install python3-lgpio, which also a Pi 5 can do with" if "lgpio" in chosen.refused else ""
+        yield Finding("pins", "warn" if _matters(chosen) else "ok", f"{text} ({why})", fix if _matters(chosen) else "")
         return
     yield Finding("pins", "ok", text)
+
+
+def _needs_pins(cls: type, internal: type) -> bool:
+    """Tell whether a driver is of those that take a pin factory; buses and serial lines need none."""
+    return drivers.arguments(cls).takes_factory and not issubclass(cls, internal)
+
+
+def _matters(chosen: factories.Choice) -> bool:
+    """Tell whether something better was refused, or another board is declared."""
+    best = chosen.board.factories[0] if chosen.board is not None and chosen.board.factories else chosen.name
+    return bool(chosen.doubt) or best in chosen.refused

@@ -13,6 +13,7 @@ import click
 from edge_runtime.errors import ConfigError, EdgeError, LimitError
 
 F = TypeVar("F", bound=Callable[..., Any])
+_OF_RELEASES = frozenset({"lock", "record.json", "releases"})
 
 APP_FILE = "edge.yaml"
 DATABASE = "queue.db"
@@ -42,7 +43,18 @@ def json_option(function: F) -> F:
 def app_file(given: Path | None) -> Path:
     """Return the app file: the one given, or `edge.yaml` in the folder given or else in this one."""
     path = given or Path(APP_FILE)
+    if (path / "current").is_symlink():
+        path /= "current"  # a folder of releases: the app is the one that runs
     return path / APP_FILE if path.is_dir() else path
+
+
+def is_releases(path: Path) -> bool:
+    """Tell whether a path is a folder of releases, or an empty one that may become one."""
+    return (
+        path.is_dir()
+        and not (path / APP_FILE).exists()
+        and ((path / "current").is_symlink() or {one.name for one in path.iterdir()} <= _OF_RELEASES)
+    )
 
 
 def state_of(app: Path, given: Path | None) -> Path:

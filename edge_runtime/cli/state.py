@@ -1,4 +1,4 @@
-"""`edge status`, `edge devices`, `edge ledger`: how it goes."""
+"""`edge status`, `edge ledger`: how it goes."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from edge_runtime.cli._common import (
     table,
     when,
 )
+from edge_runtime.cli._devices_shown import devices_shown
 
 _WAITING = {"used up": "budget used up", "waits for the night": "what is not urgent waits for the night"}
 
@@ -44,18 +45,14 @@ def status(state: Path, *, as_json: bool) -> None:
     say(f"store   {_store(answer['store'])}")
     for note in answer["store"].get("notes", ()):
         say(f"        {clean(note)}")
-    if lent := answer.get("credentials"):
-        say(f"keys    {_credentials(lent)}")
-    if job := answer.get("job"):
-        say(f"job     {_job(job)}")
-    if answer.get("isolation"):
-        say(f"kept    {_isolation(answer['isolation'])}")
+    for line in _if_there(answer):
+        say(line)
     for part in ("functions", "queues", "devices", "shadows"):
         rows = answer.get(part)
         if rows:
             say("")
             say(part)
-            _rows(rows)
+            _rows(devices_shown(rows) if part == "devices" else rows)
     failing = [row for row in answer.get("parts") or () if row.get("state") != "running"]
     if failing:
         say("")
@@ -97,6 +94,18 @@ def _beside(answer: Mapping[str, Any]) -> Iterator[str]:
         yield f"agent {clean(name)}: {clean(state)}"
 
 
+def _if_there(answer: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each thing that not every host has."""
+    if broker := answer.get("broker"):
+        yield f"broker  {_broker(broker)}"
+    if lent := answer.get("credentials"):
+        yield f"keys    {_credentials(lent)}"
+    if job := answer.get("job"):
+        yield f"job     {_job(job)}"
+    if answer.get("isolation"):
+        yield f"kept    {_isolation(answer['isolation'])}"
+
+
 def _certificate(state: Mapping[str, Any]) -> str:
     text = f"certificate {clean(state['id'][:12])}, holds until {clean(state['until'])}" if state["id"] else ""
     return "; ".join(filter(None, (text, clean(state["note"]))))
@@ -110,6 +119,13 @@ def _credentials(lent: Mapping[str, Any]) -> str:
 def _job(job: Mapping[str, Any]) -> str:
     what = " ".join(clean(job[key]) for key in ("operation", "step") if job[key])
     return f"{clean(job['id'])}: {', '.join(filter(None, (what, clean(job['status']))))}"
+
+
+def _broker(broker: Mapping[str, Any]) -> str:
+    plain = f" and, without TLS, {broker['plain_port']}" if broker["plain_port"] else ""
+    ports = f"{broker['port']}{plain}"
+    text = f"mosquitto {clean(broker['version'])} {clean(broker['state'])}, {clean(broker['address'])} port {ports}"
+    return f"{text}; last error of what goes out: {clean(broker['last_error'])}" if broker["last_error"] else text
 
 
 def _store(store: Mapping[str, Any]) -> str:
@@ -135,20 +151,6 @@ def _rows(rows: Sequence[Mapping[str, Any]]) -> None:
 @click.command()
 @state_option
 @json_option
-def devices(state: Path, *, as_json: bool) -> None:
-    """List the devices of the running host with their values."""
-    rows = control.call(state, "devices")["devices"]
-    if as_json:
-        say_json(rows)
-    elif rows:
-        _rows(rows)
-    else:
-        say("no devices are declared")
-
-
-@click.command()
-@state_option
-@json_option
 @click.pass_context
 def ledger(ctx: click.Context, state: Path, *, as_json: bool) -> None:
     """Show what became of every message that was ever accepted, counted in the database itself.
@@ -156,7 +158,7 @@ def ledger(ctx: click.Context, state: Path, *, as_json: bool) -> None:
     For each target, produced = delivered + queued + expired + dropped + dead. The exit status is 1 when that does not
     hold. Works with and without a running host.
     """
-    from edge_runtime.store import inspect  # noqa: PLC0415 - status and devices do not need the store
+    from edge_runtime.store import inspect  # noqa: PLC0415 - status does not need the store
 
     books = inspect.ledger(state / DATABASE)
     wrong = [row for row in books if not row.balanced]

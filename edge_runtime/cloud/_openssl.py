@@ -1,4 +1,4 @@
-"""A private key and a certificate signing request, made with the `openssl` command.
+"""Private keys, certificate signing requests and certificates, made with the `openssl` command.
 
 A package that could do it would be a compiled one, and those have no wheel on every Pi. The command is on every Debian
 and Raspberry Pi OS. What it prints is read from a pipe: where the key is written to, and with which mode, is ours.
@@ -10,7 +10,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edge_runtime.errors import ConfigError
@@ -24,6 +25,32 @@ _TIMEOUT_S = 300.0
 """An RSA key may take a Pi Zero a minute."""
 _CONFIGURATION = "[req]\ndistinguished_name = name\nprompt = no\nstring_mask = utf8only\n[name]\nCN = {name}\n"
 _NAME = re.compile(r"[a-zA-Z0-9:_.-]{1,64}")
+_ISSUE = """[ca]
+default_ca = issue
+[issue]
+database = {folder}/index.txt
+new_certs_dir = {folder}
+rand_serial = yes
+default_md = sha256
+policy = policy
+unique_subject = no
+email_in_dn = no
+[policy]
+commonName = supplied
+[authority]
+basicConstraints = critical,CA:TRUE
+keyUsage = critical,keyCertSign,cRLSign
+subjectKeyIdentifier = hash
+[server]
+basicConstraints = critical,CA:FALSE
+keyUsage = critical,digitalSignature
+extendedKeyUsage = serverAuth
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+subjectAltName = {names}
+"""
+_VALID = ("-startdate", "20200101000000Z", "-enddate", "20491231235959Z")
+"""Of what is made here for a network of one's own: devices without a clock, and hosts with a wrong one, take it."""
 
 
 def make_key(kind: str) -> bytes:
@@ -54,6 +81,35 @@ def make_token_request(module: Path, uri: str, pin: str, name: str) -> str:
         more=settings,
         pin=pin,
     )
+
+
+def make_authority(key: Path, name: str) -> bytes:
+    """Return the certificate of a new authority for the key in a PEM file, as PEM. Raises: ConfigError."""
+    return _issue(make_request(key, name), "authority", ["-selfsign", "-keyfile", str(key)], ["DNS:localhost"])
+
+
+def make_server(key: Path, name: str, authority: tuple[Path, Path], names: Sequence[str]) -> bytes:
+    """Return a certificate of a server for the key in a PEM file, as PEM.
+
+    `authority` are the certificate and the key of who signs it. `names` are what it holds for, as OpenSSL writes them:
+    `DNS:broker.lan`, `IP:192.0.2.7`.
+
+    Raises: ConfigError.
+    """
+    certificate, signer = authority
+    return _issue(
+        make_request(key, name), "server", ["-cert", str(certificate), "-keyfile", str(signer)], names
+    )  # fmt: skip
+
+
+def _issue(request: str, kind: str, signer: list[str], names: Sequence[str]) -> bytes:
+    # `openssl x509` can give no dates before OpenSSL 3.4; `openssl ca` can, and wants a folder to keep its books in.
+    with tempfile.TemporaryDirectory(prefix="edge-ca-") as folder:
+        configuration = Path(folder, "ca.cnf")
+        configuration.write_text(_ISSUE.format(folder=folder, names=",".join(names)), encoding="utf-8")
+        Path(folder, "index.txt").touch()
+        arguments = ["ca", "-batch", "-notext", "-config", str(configuration), *signer, "-in", "/dev/stdin", *_VALID]
+        return _run([*arguments, "-extensions", kind], "the certificate", stdin=request.encode())
 
 
 def _request(source: list[str], name: str, *, head: str = "", more: str = "", pin: str = "") -> str:

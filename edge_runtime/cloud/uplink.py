@@ -74,7 +74,7 @@ class LinkState:
 
 
 class UplinkRunner:
-    """Drains the queue of target `uplink` through a link, for ever, and lets agents talk over it."""
+    """Drains the queue of `spec.target` through a link, for ever, and lets agents talk over it."""
 
     def __init__(  # noqa: PLR0913 - the keywords are parts of the host, and may be left out
         self,
@@ -104,7 +104,7 @@ class UplinkRunner:
         """
         self._state = LinkState(driver)
         self._store = store
-        self._queue = store.queue(TARGET)
+        self._queue = store.queue(spec.target)
         self._queue.live_share = spec.live_share
         self._link = link
         self._spec = spec

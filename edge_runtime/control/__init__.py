@@ -35,6 +35,9 @@ What a host answers:
     queue.replay  target, ids or all       done {replayed, left}
     queue.purge   target, dead             done {purged}
     simulate      device, value            done {}, when the simulated device measures it
+    install       path, health_s           done {verdict, text}; or the host gives way to the release, and ends
+    releases      perhaps back             done {current, runs, here {sha256: path}, trial, highest,
+                                           failed, reason, order}; `runs` follows `current`
     stop                                   done {}, and the host ends
 
 `time` is seconds since the epoch. A host may add fields; a client ignores those it does not know.

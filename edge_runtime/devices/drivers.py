@@ -1,56 +1,56 @@
-"""Which class drives a declared device, and which arguments it takes.
+"""Which class drives a declared device, and whether its arguments are right.
 
-A driver is the name of a class that gpiozero exports (`Button`, `MCP3008`), or of a file in a `hardware` folder.
-Such a file defines one public class; its instances have a `value` and, best, a `close`.
+A driver is the name of a class that gpiozero exports (`Button`, `MCP3008`), or of a file in a `hardware` folder (see
+`devices.driver`).
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+import keyword
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import time
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from edge_runtime import plugin
 from edge_runtime.app import Device
+from edge_runtime.devices import nested, values
+from edge_runtime.devices.nested import Where, dotted
+from edge_runtime.devices.signatures import Arguments, arguments
 from edge_runtime.errors import ConfigError
 
-# Bases, and what can only be made from other device objects.
-_NO_DRIVERS = frozenset({
-    "AnalogInputDevice",
-    "CompositeDevice",
-    "CompositeOutputDevice",
-    "Device",
-    "GPIODevice",
-    "InternalDevice",
-    "LEDCollection",
-    "LEDMultiCharDisplay",
-    "PolledInternalDevice",
-    "Robot",
-    "SPI",
-    "SPIDevice",
-    "SmoothedInputDevice",
-    "TrafficLightsBuzzer",
-})  # fmt: skip
-_SPI = ("port", "device", "clock_pin", "mosi_pin", "miso_pin", "select_pin")
-# gpiozero gives these a default of None and then refuses it.
-_ALWAYS_NEEDED = frozenset({"pin", "echo", "trigger"})
+__all__ = ["Arguments", "Call", "Problem", "arguments", "call_for", "check", "find", "gpiozero_names", "problems"]
+
+_INTERNAL = "it is a base; take CPUTemperature, DiskUsage, LoadAverage, PingServer or TimeOfDay"
+_CONVERTER = "it is a base; take the converter by its name, as in MCP3008"
+_BASES = {
+    "AnalogInputDevice": _CONVERTER,
+    "Device": "it is the base of all",
+    "GPIODevice": "it is a base that sets no direction; take InputDevice or OutputDevice",
+    "InternalDevice": _INTERNAL,
+    "LEDCollection": "it is a base; take LEDBoard or LEDBarGraph",
+    "PhaseEnableRobot": "it is no class; take Robot with left: {driver: PhaseEnableMotor, phase: 5, enable: 12}",
+    "PolledInternalDevice": _INTERNAL,
+    "SPI": _CONVERTER,
+    "SPIDevice": _CONVERTER,
+    "SmoothedInputDevice": "it is a base; take LineSensor, MotionSensor, LightSensor or DistanceSensor",
+}
+"""What gpiozero exports and nobody can wire, and what to take instead."""
+_LEAST_PINS = {"LEDCharDisplay": 2}
+_MOST_PINS = {"LEDCharDisplay": 26}
 
 
-@dataclass(frozen=True, slots=True)
-class Arguments:
-    """What a driver's constructor takes."""
+class Problem(NamedTuple):
+    """One thing that is wrong with the arguments of a device."""
 
-    names: tuple[str, ...]
-    needed: tuple[str, ...]
-    many: str = ""
-    """The name of its `*pins`, given as a list; empty: it has none."""
-    open_ended: bool = False
-    """True when any further name is a pin (`LEDBoard(red=5)`)."""
-    takes_factory: bool = False
+    where: Where
+    """The argument, or the place in it: `("left", "forward")`; empty: the device as a whole."""
+    text: str
+    """What is wrong, to be put after `device 'rover' (Robot)`: ` needs the argument 'left'`, `: left (Motor) ...`."""
+    hint: str
+    is_unknown_key: bool = False
 
 
 def gpiozero_names() -> list[str]:
@@ -58,7 +58,7 @@ def gpiozero_names() -> list[str]:
     import gpiozero  # noqa: PLC0415 - 0.1 s and more: only where there are devices
 
     found = inspect.getmembers(gpiozero, lambda m: inspect.isclass(m) and issubclass(m, gpiozero.Device))
-    return sorted(name for name, _ in found if name not in _NO_DRIVERS)
+    return sorted(name for name, _ in found if name not in _BASES)
 
 
 def find(spec: Device, extra: Path | None = None) -> Any:  # noqa: ANN401 - a class of a library without types
@@ -66,28 +66,37 @@ def find(spec: Device, extra: Path | None = None) -> Any:  # noqa: ANN401 - a cl
 
     Raises: ConfigError with the nearest name when there is none.
     """
+    try:
+        return _find(spec.driver, extra)
+    except ConfigError as error:
+        raise ConfigError(f"device {spec.name!r}: {error}", hint=error.hint) from error.__cause__
+
+
+def _find(driver: str, extra: Path | None) -> Any:  # noqa: ANN401 - a class of a library without types
     import gpiozero  # noqa: PLC0415 - 0.1 s and more: only where there are devices
 
     known = gpiozero_names()
-    if spec.driver in known:
-        return getattr(gpiozero, spec.driver)
+    if driver in known:
+        return getattr(gpiozero, driver)
     own = plugin.names("hardware", extra)
-    if spec.driver not in own:
+    if driver in _BASES and driver not in own:
+        raise ConfigError(f"{driver} of gpiozero is no driver", hint=_BASES[driver])
+    if driver not in own:
         raise ConfigError(
-            f"device {spec.name!r}: there is no driver {spec.driver!r}{plugin.nearest(spec.driver, [*known, *own])}",
+            f"there is no driver {driver!r}{plugin.nearest(driver, [*known, *own])}",
             hint="a driver is a class of gpiozero such as Button, or a file in the folder hardware",
         )
     try:
-        module = plugin.load("hardware", spec.driver, extra)
+        module = plugin.load("hardware", driver, extra)
     except Exception as error:
         raise ConfigError(
-            f"device {spec.name!r}: the driver hardware/{spec.driver}.py cannot be loaded: {error!r}",
+            f"the driver hardware/{driver}.py cannot be loaded: {error!r}",
             hint="install what it imports, or correct the file",
         ) from error
-    return _class_of(module, spec)
+    return _class_of(module, driver)
 
 
-def _class_of(module: ModuleType, spec: Device) -> Any:  # noqa: ANN401 - a class of a library without types
+def _class_of(module: ModuleType, driver: str) -> Any:  # noqa: ANN401 - a class of a library without types
     classes = [
         cls
         for name, cls in inspect.getmembers(module, inspect.isclass)
@@ -95,38 +104,8 @@ def _class_of(module: ModuleType, spec: Device) -> Any:  # noqa: ANN401 - a clas
     ]
     if len(classes) != 1:
         names = ", ".join(cls.__name__ for cls in classes) or "none"
-        raise ConfigError(
-            f"device {spec.name!r}: hardware/{spec.driver}.py must define one public class with a `value`; "
-            f"found {names}"
-        )
+        raise ConfigError(f"hardware/{driver}.py must define one public class with a `value`; found {names}")
     return classes[0]
-
-
-def arguments(cls: type) -> Arguments:
-    """Return what the constructor of a driver class takes."""
-    names: dict[str, bool] = {}  # name -> needed
-    many, open_ended = "", False
-    for base in cls.__mro__:
-        if "__init__" not in vars(base):
-            continue
-        forwards = ""
-        # The metaclass of gpiozero hides the signature of the class itself.
-        for parameter in list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]:
-            if parameter.kind is parameter.VAR_POSITIONAL:
-                many = many or parameter.name
-            elif parameter.kind is parameter.VAR_KEYWORD:
-                forwards = parameter.name
-            elif parameter.name not in names:
-                missing = parameter.default is parameter.empty
-                names[parameter.name] = missing or (parameter.default is None and parameter.name in _ALWAYS_NEEDED)
-        if forwards == "spi_args":
-            names |= dict.fromkeys(_SPI, False)
-        open_ended = open_ended or forwards == "named_pins"
-        if not forwards or forwards in ("spi_args", "named_pins"):
-            break
-    takes_factory = names.pop("pin_factory", None) is not None or "clock_pin" in names
-    public = [name for name in names if not name.startswith("_")]
-    return Arguments(tuple(public), tuple(n for n in public if names[n]), many, open_ended, takes_factory)
 
 
 def check(spec: Device, extra: Path | None = None) -> None:
@@ -134,26 +113,143 @@ def check(spec: Device, extra: Path | None = None) -> None:
 
     Raises: ConfigError naming the device, the argument and the nearest one that exists.
     """
-    cls = find(spec, extra)
-    takes = arguments(cls)
-    who = f"device {spec.name!r} ({spec.driver})"
-    if "bounce_time" in spec.options:
-        raise ConfigError(
-            f"{who}: 'bounce_time' loses real edges that come within its time",
-            hint="leave it out and write `debounce: 20ms`, which loses none",
-        )
-    allowed = [*takes.names, takes.many] if takes.many else list(takes.names)
-    for name in spec.options:
-        if name not in allowed and (not takes.open_ended or name == "pin_factory" or name.startswith("_")):
-            raise ConfigError(
-                f"{who} takes no argument {name!r}{plugin.nearest(name, allowed)}",
-                hint=f"it takes: {', '.join(n for n in allowed if n != 'bounce_time') or 'none'}",
+    for problem in problems(spec, extra):
+        raise ConfigError(f"device {spec.name!r} ({spec.driver}){problem.text}", hint=problem.hint)
+
+
+def problems(spec: Device, extra: Path | None = None) -> list[Problem]:
+    """Return all that is wrong with the options of a device, also of devices within it. Opens nothing.
+
+    Raises: ConfigError when there is no such driver.
+    """
+    return list(_Checked(find(spec, extra), spec.options, extra).problems())
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A device, or one within another, that is looked at."""
+
+    cls: Any
+    options: Mapping[str, object]
+    extra: Path | None
+    where: Where = ()
+    about: str = ""
+    """Where a device within another is, and what it is: `left (Motor)`."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield what is wrong."""
+        takes = arguments(self.cls)
+        for name, value in self.options.items():
+            if name == "bounce_time":
+                text = ": 'bounce_time' loses real edges that come within its time"
+                yield self._problem((name,), text, "leave it out and write `debounce: 20ms`, which loses none")
+            elif name == takes.many:
+                yield from self._many(name, value)
+            elif name in takes.names:
+                yield from self._one((name,), name, value, self._kind(takes, name), is_part=False)
+            elif takes.open_ended and name != "pin_factory" and not name.startswith("_"):
+                yield from self._named(name, value)
+            else:
+                text = f" takes no argument {name!r}{plugin.nearest(name, takes.allowed)}"
+                problem = self._problem((name,), text, f"it takes: {', '.join(takes.allowed) or 'none'}")
+                yield problem._replace(is_unknown_key=True)
+        for name in takes.needed:
+            if name not in self.options or (name in takes.theirs and self.options[name] is None):
+                yield self._problem((), f" needs the argument {name!r}", f"it takes: {', '.join(takes.allowed)}")
+        if takes.theirs:
+            yield from self._together(takes)
+
+    def _kind(self, takes: Arguments, name: str) -> values.Kind | None:
+        """Return what an argument must be; None: anything."""
+        if name not in takes.theirs:
+            return values.kind_of_hint(takes.hints[name]) if name in takes.hints else None
+        return values.kind_of(self.cls, name, self.options)
+
+    def _one(
+        self, where: Where, name: str, value: object, kind: values.Kind | None, *, is_part: bool
+    ) -> Iterator[Problem]:
+        """Yield what is wrong with a value, which may be a device."""
+        takes = arguments(self.cls)
+        place = nested.part_slot(takes.parts_of) if is_part else nested.slot(self.cls, name)
+        device = nested.nested(value)
+        if device is not None and (place is not None or (kind is None and name not in takes.theirs)):
+            yield from self._inside(where, device, place)
+            return
+        if place is not None and not place.plain:
+            kind = place.kind
+        if name in takes.defaults and value == takes.defaults[name] and type(value) is type(takes.defaults[name]):
+            return
+        if kind is not None and not kind.fits(value):
+            wrong = self._problem(
+                where, f": {dotted(where)} may not be {values.shown(value)}", f"it must be {kind.words}"
             )
-    for name in takes.needed:
-        if name not in spec.options:
-            raise ConfigError(f"{who} needs the argument {name!r}", hint=f"it takes: {', '.join(allowed)}")
-    if takes.many and not isinstance(spec.options.get(takes.many, []), list | tuple):
-        raise ConfigError(f"{who}: {takes.many!r} must be a list", hint=f"as in {takes.many}: [5, 6, 13]")
+            yield wrong
+
+    def _many(self, name: str, value: object) -> Iterator[Problem]:
+        """Yield what is wrong with a list of pins."""
+        if not isinstance(value, list | tuple):
+            yield self._problem((name,), f": {name!r} must be a list", f"as in {name}: [5, 6, 13]")
+            return
+        for n, item in enumerate(value):
+            yield from self._one((name, n), name, item, values.kind_of_many(name), is_part=True)
+
+    def _named(self, name: str, value: object) -> Iterator[Problem]:
+        """Yield what is wrong with a pin that has a name of one's choice."""
+        if not name.isidentifier() or keyword.iskeyword(name) or hasattr(self.cls, name):
+            text = f": {name!r} cannot be the name of a part"
+            yield self._problem((name,), text, "choose another one, of letters, digits and _")
+        else:
+            yield from self._one((name,), name, value, values.PIN, is_part=True)
+
+    def _inside(self, where: Where, device: nested.Nested, place: nested.Slot | None) -> Iterator[Problem]:
+        """Yield what is wrong with a device within this one."""
+        about = f"{dotted(where)} ({device.driver})"
+        try:
+            cls = _find(device.driver, self.extra)
+        except ConfigError as error:
+            yield self._problem((*where, "driver"), f": {dotted(where)}: {error}", error.hint)
+            return
+        if place is not None and not place.takes(cls):
+            yield self._problem(
+                (*where, "driver"), f": {about} does not belong there", f"it must be {place.kind.words}"
+            )
+            return
+        inner = (*self.where, *where)
+        about = f"{self.about}.{about}" if self.about else about
+        yield from _Checked(cls, device.options, self.extra, inner, about).problems()
+
+    def _together(self, takes: Arguments) -> Iterator[Problem]:
+        """Yield what does not fit together in the arguments of a class of gpiozero's."""
+        options = self.options
+        names = {base.__name__ for base in self.cls.__mro__}
+        if "active_state" in takes.names and "active_state" in takes.theirs:
+            floats = "pull_up" in options and options["pull_up"] is None
+            state = options.get("active_state")
+            if floats and state is None:
+                yield self._problem(
+                    (), " needs the argument 'active_state' when pull_up is null", "true: active is high"
+                )
+            elif state is not None and not floats:
+                text = ": active_state is for a pin that floats: pull_up says it already"
+                yield self._problem(("active_state",), text, "leave it out, or write pull_up: null")
+        if "yellow" in takes.theirs and (options.get("amber") is None) == (options.get("yellow") is None):
+            yield self._problem((), " needs one of the arguments 'amber' and 'yellow'", "as in amber: 6")
+        schemes = [[key for key in keys if key in options] for keys in (("port", "device"), values.SPI_PINS)]
+        if "clock_pin" in takes.theirs and all(schemes):
+            text = f": {schemes[0][0]!r} and {schemes[1][0]!r} cannot go together"
+            yield self._problem((schemes[1][0],), text, "name a port and a device, or the pins")
+        if takes.many in ("pins", "args"):
+            given = options.get(takes.many, ())
+            count = len(given) if isinstance(given, list | tuple) else 1
+            count += sum(takes.open_ended and name not in takes.allowed for name in options)
+            least = next((_LEAST_PINS[name] for name in names & _LEAST_PINS.keys()), 1)
+            most = next((_MOST_PINS[name] for name in names & _MOST_PINS.keys()), count)
+            if not least <= count <= most:
+                bounds = f"{least} to {most}" if most != count else f"at least {least}"
+                yield self._problem((), f" has {count} pins and needs {bounds}", f"as in {takes.many}: [5, 6, 13]")
+
+    def _problem(self, where: Where, text: str, hint: str) -> Problem:
+        return Problem((*self.where, *where), f": {self.about}{text}" if self.about else text, hint)
 
 
 @dataclass(slots=True)
@@ -165,26 +261,33 @@ class Call:
 
 
 def call_for(spec: Device, takes: Arguments) -> Call:
-    """Return the constructor's arguments for checked options.
+    """Return the constructor's arguments for checked options. Devices within it are left as they are written.
 
     Raises: ConfigError when a value cannot be read.
     """
-    options: Mapping[str, object] = spec.options
-    if spec.driver == "TimeOfDay":
-        options = {name: _clock_time(spec, name, v) if name.endswith("_time") else v for name, v in options.items()}
-    many = options.get(takes.many, ()) if takes.many else ()
+    options = {name: _converted(spec, takes, name, value) for name, value in spec.options.items()}
+    many = options.pop(takes.many, ()) if takes.many else ()
     args = tuple(many) if isinstance(many, list | tuple) else ()
-    return Call(args, {name: value for name, value in options.items() if not takes.many or name != takes.many})
+    if args:
+        first = [name for name in takes.first if name in options]
+        args = (*(options.pop(name) for name in first), *args)
+    return Call(args, options)
 
 
-def _clock_time(spec: Device, name: str, value: object) -> time:
-    """Read `08:00`. YAML reads an unquoted `18:30` as the number 18 * 60 + 30 and `18:30:00` as seconds."""
-    try:
-        if isinstance(value, int) and not isinstance(value, bool):
-            seconds = value * 60 if value < 24 * 60 else value
-            return time(seconds // 3600, seconds // 60 % 60, seconds % 60)
-        return time.fromisoformat(str(value))
-    except ValueError:
-        raise ConfigError(
-            f"device {spec.name!r} ({spec.driver}): {name} {value!r} is no time of day", hint='write it as "08:00"'
-        ) from None
+def _converted(spec: Device, takes: Arguments, name: str, value: object) -> object:
+    """Return a value as gpiozero wants it."""
+    if name not in takes.theirs:
+        return value
+    if name in ("start_time", "end_time"):
+        moment = values.clock_time(value)
+        if moment is None:
+            text = f"device {spec.name!r} ({spec.driver}): {name} {value!r} is no time of day"
+            raise ConfigError(text, hint='write it as "08:00"')
+        return moment
+    if name == "mid_tone" and values.is_number(value):
+        import gpiozero.tones  # noqa: PLC0415 - as above
+
+        return gpiozero.tones.Tone.from_frequency(value)  # a number of Hz; else it might be one of MIDI
+    if name == "font" and isinstance(value, Mapping):
+        return {str(char): tuple(lit) for char, lit in value.items()}
+    return value

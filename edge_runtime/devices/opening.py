@@ -6,12 +6,12 @@ import logging
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edge_runtime.app import Device
-from edge_runtime.devices import drivers, factories
+from edge_runtime.devices import drivers, factories, nested
 from edge_runtime.errors import ConfigError, EdgeError
 
 _log = logging.getLogger(__name__)
@@ -48,6 +48,11 @@ class OpenDevice:
         return getattr(value, "fset", None) is not None and not self.has_events
 
     @property
+    def has_readings(self) -> bool:
+        """Whether it hands over readings by itself, as they come: its driver has `when_read`."""
+        return hasattr(self.driver or type(self.device), "when_read")
+
+    @property
     def has_events(self) -> bool:
         """Whether it tells by itself when it becomes active and inactive."""
         return hasattr(self.driver or type(self.device), "when_activated")
@@ -56,9 +61,13 @@ class OpenDevice:
 class Opener:
     """Opens devices one by one; they share the pin factories. Arguments as in `open_devices`."""
 
-    def __init__(self, *, simulate: bool = False, extra: Path | None = None) -> None:
+    def __init__(self, *, simulate: bool = False, extra: Path | None = None, board: str = "") -> None:
+        """`board` is the name of the declared one; without it the machine is looked at."""
+        self.choice: factories.Choice | None = None
+        """What drives the real pins; None until one was wanted."""
         self._simulate = simulate or factories.wants_mock()
         self._extra = extra
+        self._board = board
         self._real: Any = None
         self._mock: Any = None
 
@@ -73,25 +82,46 @@ class Opener:
     def _open(self, spec: Device) -> OpenDevice:
         drivers.check(spec, self._extra)
         cls = drivers.find(spec, self._extra)
-        takes = drivers.arguments(cls)
-        call = drivers.call_for(spec, takes)
-        if self._simulate:
-            return self._open_simulated(spec, cls, call)
-        device = cls(*call.args, **call.kwargs, **({"pin_factory": self._factory(cls)} if takes.takes_factory else {}))
-        return OpenDevice(spec.name, spec, device, simulated=False, pin=_pin_text(spec, device), driver=cls)
-
-    def _open_simulated(self, spec: Device, cls: Any, call: drivers.Call) -> OpenDevice:  # noqa: ANN401 - a class without types
-        from edge_runtime.devices import simulation  # noqa: PLC0415 - it imports gpiozero
-
-        if self._mock is None:
-            self._mock = simulation.SimulatedFactory()
-        before = len(self._mock.converters)
-        device = simulation.make(cls, self._mock, call.args, call.kwargs)
-        converter = self._mock.converters[-1] if len(self._mock.converters) > before else None
-        made_up = not (isinstance(device, simulation.Settable) and device.is_real)
+        device = self._make(spec, cls)
+        made_up = self._simulate and not getattr(device, "is_real", False)
+        converter = getattr(device, "_spi", None) if made_up else None
         return OpenDevice(
             spec.name, spec, device, simulated=made_up, pin=_pin_text(spec, device), converter=converter, driver=cls
         )
+
+    def _make(self, spec: Device, cls: Any) -> Any:  # noqa: ANN401 - a class and an object without types
+        """Return the object of a checked device, the devices within it made first. None stays open when one fails."""
+        made: list[Any] = []
+
+        def inner(where: nested.Where, found: nested.Nested) -> Any:  # noqa: ANN401 - an object without types
+            part = replace(spec, driver=found.driver, options=found.options)
+            about = f"{nested.dotted(where)} ({found.driver})"
+            try:
+                made.append(self._make(part, drivers.find(part, self._extra)))
+            except EdgeError as error:
+                text = str(error).removeprefix(f"device {spec.name!r} ({found.driver}): ")
+                raise ConfigError(f"{about}: {text}", hint=error.hint) from error
+            except Exception as error:
+                raise ConfigError(f"{about} cannot be opened: {str(error) or type(error).__name__}") from error
+            return made[-1]
+
+        try:
+            whole = replace(spec, options=nested.replaced(spec.options, inner))
+            return self._call(cls, drivers.call_for(whole, drivers.arguments(cls)))
+        except BaseException:
+            for device in reversed(made):
+                _close(f"a part of the device {spec.name!r}", device)
+            raise
+
+    def _call(self, cls: Any, call: drivers.Call) -> Any:  # noqa: ANN401 - a class and an object without types
+        if self._simulate:
+            from edge_runtime.devices import simulated_lines, simulation  # noqa: PLC0415 - it imports gpiozero
+
+            if self._mock is None:
+                self._mock = simulated_lines.simulated_factory(self._board, self._extra)
+            return simulation.make(cls, self._mock, call.args, call.kwargs)
+        factory = {"pin_factory": self._factory(cls)} if drivers.arguments(cls).takes_factory else {}
+        return cls(*call.args, **call.kwargs, **factory)
 
     def _factory(self, cls: Any) -> Any:  # noqa: ANN401 - objects without types
         import gpiozero  # noqa: PLC0415 - imported late
@@ -103,7 +133,8 @@ class Opener:
                 self._mock = MockFactory()
             return self._mock
         if self._real is None:
-            self._real = factories.real_factory()
+            self.choice = factories.choose(self._board, self._extra)
+            self._real = factories.make(self.choice)
             # Where the SPI bus is not enabled gpiozero drives it by software, and that asks for the global factory:
             # left alone it would open the pins a second time.
             gpiozero.Device.pin_factory = gpiozero.Device.pin_factory or self._real
@@ -181,6 +212,9 @@ def _close(what: str, thing: Any) -> None:  # noqa: ANN401 - an object without t
 def _pin_text(spec: Device, device: Any) -> str:  # noqa: ANN401 - an object without types
     import gpiozero  # noqa: PLC0415 - imported late
 
+    told = getattr(device, "wiring", "")
+    if isinstance(told, str) and told:
+        return told
     if isinstance(device, gpiozero.SPIDevice):
         port, select = spec.options.get("port", 0), spec.options.get("device", 0)
         where = f"SPI{port}.{select}" if "clock_pin" not in spec.options else f"SPI on GPIO{spec.options['clock_pin']}"
@@ -193,6 +227,8 @@ def _pins(device: Any) -> list[str]:  # noqa: ANN401 - an object without types
 
     if isinstance(device, gpiozero.CompositeDevice):
         return [pin for part in device if part is not None for pin in _pins(part)]
+    if isinstance(device, gpiozero.Energenie):
+        return _pins(device._master)  # noqa: SLF001 - all sockets hang on the same pins, and it has no other way to tell
     leds = getattr(device, "_leds", ())  # an RGBLED has no other way to tell
     pins: list[Any] = [*(led.pin for led in leds), getattr(device, "pin", None), getattr(device, "trigger", None)]
     return [pin.info.name for pin in pins if hasattr(pin, "info")]

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gpiozero import (
-    AnalogInputDevice,
-    ButtonBoard,
+    CPUTemperature,
+    Device,
+    DiskUsage,
     DistanceSensor,
     GPIOZeroError,
-    InputDevice,
     InternalDevice,
+    LEDMultiCharDisplay,
     LightSensor,
-    RotaryEncoder,
+    LoadAverage,
 )
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 from gpiozero.pins.spi import SPI
 
 from edge_runtime import plugin
-from edge_runtime.errors import ConfigError, NotFoundError
+from edge_runtime.devices._playing import in_range, play
+from edge_runtime.devices._settable import Settable
+from edge_runtime.devices.signatures import arguments
+from edge_runtime.devices.values import shown
+from edge_runtime.errors import ConfigError, EdgeError, NotFoundError
 
 if TYPE_CHECKING:
     from edge_runtime.devices.opening import OpenDevice
-
-_SHIFTS = {"MCP3001": 3, "MCP3201": 1}
-"""Where these put the reading in the two bytes they send (their data sheets): the others at the right end."""
-_CLOCKWISE = ((1, None), (None, 1), (0, None), (None, 0))
-"""What a rotary encoder does to its pins (a, b) in one step."""
 
 
 class Converter(SPI):  # type: ignore[misc]  # gpiozero ships no types
@@ -96,9 +98,9 @@ class _Level:
     def _read(self) -> float:
         return self._simulated_level
 
-    def simulate(self, value: float) -> None:
+    def simulate(self, value: object) -> None:
         """Set what is measured, 0 to 1."""
-        self._simulated_level = min(1.0, max(0.0, float(value)))
+        self._simulated_level = in_range(value, 0, 1)
 
 
 class _SimulatedLightSensor(_Level, LightSensor):  # type: ignore[misc]  # gpiozero ships no types
@@ -114,60 +116,57 @@ class _SimulatedDistanceSensor(_Level, DistanceSensor):  # type: ignore[misc]  #
 _STAND_INS = {LightSensor: _SimulatedLightSensor, DistanceSensor: _SimulatedDistanceSensor}
 
 
-class Settable(InternalDevice):  # type: ignore[misc]  # gpiozero ships no types
-    """A device that has no pins: it shows the real one (`LoadAverage`) until a value is set, or 0 without one."""
-
-    def __init__(self, real: Any, pin_factory: MockFactory) -> None:  # noqa: ANN401 - an object without types
-        self._real = real
-        self._simulated_value: Any = None
-        super().__init__(pin_factory=pin_factory)
-        self._fire_events(self.pin_factory.ticks(), self.is_active)
-
-    @property
-    def is_real(self) -> bool:
-        """Whether it shows a real device, and nobody has set a value."""
-        return self._real is not None and self._simulated_value is None
-
-    @property
-    def value(self) -> Any:  # noqa: ANN401 - any driver's value
-        """What was set, or what the real device says."""
-        if self._simulated_value is not None:
-            return self._simulated_value
-        return 0.0 if self._real is None else self._real.value
-
-    @value.setter
-    def value(self, value: object) -> None:
-        self.simulate(value)
-
-    def simulate(self, value: object) -> None:
-        """Set the value; a change between zero and not zero fires the device's events."""
-        self._simulated_value = value
-        self._fire_events(self.pin_factory.ticks(), self.is_active)
-
-    def close(self) -> None:
-        """Close the real one too."""
-        if getattr(self, "_real", None) is not None and hasattr(self._real, "close"):
-            self._real.close()
-        super().close()
-
-
 def make(cls: Any, factory: SimulatedFactory, args: Sequence[object], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401 - classes without types
     """Return a simulated object of a driver class.
 
-    A driver of one's own that drives no pins may offer a classmethod `simulated` with the same arguments; its
-    object may have a method `simulate(value)`. Without one it is stood in for by a `Settable`.
+    A driver of one's own that drives no pins may offer a class method `simulated` with the same arguments (see
+    `devices.driver`). Without one it is stood in for by a `Settable`, which starts at the class's `example`.
     """
     if hasattr(cls, "simulated"):
         return cls.simulated(*args, **kwargs)
     if issubclass(cls, InternalDevice):
         try:
-            real = cls(*args, pin_factory=factory, **kwargs)
-        except OSError:
-            real = None  # no such sensor here: it can be set all the same
-        return Settable(real, factory)
+            return Settable(cls(*args, pin_factory=factory, **kwargs), factory, level=_level(cls, kwargs))
+        except OSError:  # no such sensor here: it can be set all the same
+            return Settable(None, factory, level=_level(cls, kwargs))
+    if issubclass(cls, LEDMultiCharDisplay):
+        with _as_global(factory):
+            return cls(*args, pin_factory=factory, **kwargs)
     if hasattr(cls, "pin_factory"):
         return _STAND_INS.get(cls, cls)(*args, pin_factory=factory, **kwargs)
-    return Settable(None, factory)
+    return Settable(None, factory, start=getattr(cls, "example", 0.0))
+
+
+_GLOBAL = threading.Lock()
+
+
+@contextmanager
+def _as_global(factory: SimulatedFactory) -> Iterator[None]:
+    """Let gpiozero make an object whose parts it gives no factory."""
+    with _GLOBAL:
+        before, Device.pin_factory = Device.pin_factory, factory
+        try:
+            yield
+        finally:
+            Device.pin_factory = before
+
+
+_SCALES = {
+    CPUTemperature: ("min_temp", "max_temp"),
+    LoadAverage: ("min_load_average", "max_load_average"),
+    DiskUsage: ("", ""),
+}
+"""The arguments that say what the values 0 and 1 stand for, of devices with a threshold; it is 0 to 100 without."""
+
+
+def _level(cls: Any, kwargs: dict[str, Any]) -> float:  # noqa: ANN401 - a class without types
+    """Return the value at which such a device becomes active, by its `threshold`."""
+    for known, (low, high) in _SCALES.items():
+        if issubclass(cls, known):
+            given = {**arguments(known).defaults, "": 0.0, **kwargs}
+            least, most = given[low], given[high] if high else 100.0
+            return float((given["threshold"] - least) / (most - least))
+    return 0.0
 
 
 class Simulated:
@@ -188,55 +187,12 @@ class Simulated:
         if not opened.simulated and not isinstance(opened.device, Settable):
             raise ConfigError(f"device {name!r} is real: its value cannot be set", hint="start with --simulate")
         try:
-            _play(opened, value)
-            opened.simulated = True
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"device {name!r} ({opened.spec.driver}) cannot measure {value!r}: {error}") from error
-
-
-def _play(opened: OpenDevice, value: Any) -> None:  # noqa: ANN401 - whatever the driver measures
-    device = opened.device
-    if hasattr(device, "simulate"):
-        device.simulate(value)
-    elif isinstance(device, AnalogInputDevice):
-        _convert(opened, float(value))
-    elif isinstance(device, RotaryEncoder):
-        _rotate(device, round(float(value) * (device.max_steps or 1)) - device.steps)
-    elif isinstance(device, ButtonBoard):
-        for button, level in zip(device, value, strict=True):
-            _drive(button, active=bool(level), high=not button.pull_up)
-    elif isinstance(device, InputDevice):
-        _drive(device, active=bool(value), high=opened.active_high)
-    else:
-        raise ConfigError(
-            f"device {opened.name!r} ({opened.spec.driver}) measures nothing",
-            hint=f"command it on the topic device/{opened.name}/set",
-        )
-
-
-def _drive(device: Any, *, active: bool, high: bool) -> None:  # noqa: ANN401 - an object without types
-    if active == high:
-        device.pin.drive_high()
-    else:
-        device.pin.drive_low()
-
-
-def _convert(opened: OpenDevice, value: float) -> None:
-    device, converter = opened.device, opened.converter
-    least = -1 if opened.spec.driver.startswith("MCP33") and device.differential else 0
-    if converter is None or not least <= value <= 1:
-        raise ValueError(f"it measures from {least} to 1")
-    # The inverse of AnalogInputDevice.value.
-    raw = round((value + 1) / 2 * (2 ** (device.bits + 1) - 1) - 2**device.bits)
-    converter.word = (raw << _SHIFTS.get(opened.spec.driver, 0)) & 0x1FFF
-
-
-def _rotate(device: Any, steps: int) -> None:  # noqa: ANN401 - an object without types
-    for _ in range(abs(steps)):
-        for a, b in _CLOCKWISE if steps > 0 else ((y, x) for x, y in _CLOCKWISE):
-            pin, level = (device.a.pin, a) if a is not None else (device.b.pin, b)
-            # Pulled up: a closed contact is low.
-            if level:
-                pin.drive_low()
-            else:
-                pin.drive_high()
+            play(opened.name, opened.device, value)
+        except EdgeError as error:
+            raise ConfigError(f"device {name!r} ({opened.spec.driver}) {error}", hint=error.hint) from error
+        except Exception as error:
+            reason = str(error) or type(error).__name__
+            raise ConfigError(
+                f"device {name!r} ({opened.spec.driver}) cannot measure {shown(value)}: {reason}"
+            ) from error
+        opened.simulated = True

@@ -10,8 +10,8 @@ from collections.abc import AsyncGenerator, Collection, Iterator
 from pathlib import Path
 from time import monotonic
 
-from edge_runtime.host import _inotify
-from edge_runtime.host._inotify import Inotify
+from edge_runtime import inotify
+from edge_runtime.inotify import Inotify
 
 _log = logging.getLogger(__name__)
 _QUIET_S = 0.05
@@ -104,9 +104,9 @@ class Told:
     def _take(self) -> set[Path]:
         found: set[Path] = set()
         for change in self._inotify.read():
-            if change.mask & _inotify.OVERFLOW:
+            if change.mask & inotify.OVERFLOW:
                 return set(self._places.roots)  # more than the kernel keeps: anything may have changed
-            if change.mask & _inotify.IGNORED:
+            if change.mask & inotify.IGNORED:
                 self._by_watch.pop(change.watch, None)
                 continue
             folder = self._by_watch.get(change.watch)
@@ -116,7 +116,7 @@ class Told:
             roots = [root for root in self._places.of(path) if path == root or self._counts(path, root)]
             if roots and self._is_done(change.mask, path):
                 found.update(roots)
-                if change.mask & _inotify.IS_FOLDER and change.mask & (_inotify.CREATE | _inotify.MOVED_TO):
+                if change.mask & inotify.IS_FOLDER and change.mask & (inotify.CREATE | inotify.MOVED_TO):
                     self._add_tree(path)
         return found
 
@@ -127,7 +127,7 @@ class Told:
     @staticmethod
     def _is_done(mask: int, path: Path) -> bool:
         """Tell whether a change is whole: a file that was just made is told of again when it has been written."""
-        if mask & _inotify.CREATE and not mask & _inotify.IS_FOLDER:
+        if mask & inotify.CREATE and not mask & inotify.IS_FOLDER:
             with contextlib.suppress(OSError):
                 return path.is_symlink() or path.stat().st_nlink > 1
             return False

@@ -17,9 +17,9 @@ from edge_runtime.clock import Clock
 from edge_runtime.cloud.jobs import FAILED, SUCCEEDED, Job, Outcome
 from edge_runtime.errors import EdgeError, LinkError, RefusedError
 from edge_runtime.host._fetch import ExpiredError, File, fetch
-from edge_runtime.host._signature import is_signed
 from edge_runtime.pure.backoff import Backoff
 from edge_runtime.pure.jobs import Deploy, RefusalError, release_order
+from edge_runtime.signatures import is_signed
 from edge_runtime.store.store import Store
 from edge_runtime.threads import in_thread
 
@@ -95,7 +95,8 @@ class Deployments:
         action, installer = job.order.action, self._installer
         if not isinstance(action, Deploy) or installer is None:
             raise RefusalError("this device has no installer for bundles")
-        await self._prove(action)
+        if job.step != "installing":  # else it was proved before, and a release that runs now may know other keys
+            await self._prove(action)
         file = File(self._folder, action.size, action.sha256)
         if job.step != "installing":
             await job.reach("downloading")

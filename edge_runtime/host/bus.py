@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from edge_runtime.app import Function, Rule
 from edge_runtime.errors import ConfigError, LimitError
 from edge_runtime.model import NO_HEADERS, Event, Feed
+from edge_runtime.pure import mosquitto
 from edge_runtime.pure.permissions import invoke_topic
 from edge_runtime.pure.quotas import check_publish
 from edge_runtime.pure.routing import Router
@@ -19,6 +20,8 @@ from edge_runtime.store.store import Store
 
 UPLINK = "uplink"
 FROM_CLOUD = "link"
+_NOT_BACK: Mapping[str, str] = {FROM_CLOUD: UPLINK, f"mqtt/{mosquitto.NAME}": mosquitto.TARGET}
+"""By source: the target that leads back there."""
 _MOST_WATCHED = 1000
 _MOST_WATCHED_BYTES = 4 << 20
 _NONE: Mapping[str, int] = {}
@@ -85,9 +88,9 @@ class Bus:
         Raises: LimitError for a topic or payload that a target could never take.
         """
         feeds: Sequence[Feed] = self._router.feeds(event.topic)
-        if event.source == FROM_CLOUD and feeds:
-            feeds = tuple(feed for feed in feeds if feed.target != UPLINK)  # what came down does not go up again
-        elif self._aws_quotas and any(feed.target == UPLINK for feed in feeds):
+        if feeds and (back := _NOT_BACK.get(event.source)) is not None:
+            feeds = tuple(feed for feed in feeds if feed.target != back)  # what came down does not go up again
+        if self._aws_quotas and any(feed.target == UPLINK for feed in feeds):
             check_publish(event.topic, len(event.payload))
         if (most := self._payloads.get(event.topic)) is not None and len(event.payload) > most:
             raise LimitError(
@@ -138,7 +141,10 @@ class Bus:
 
     def watch(self, topic_filter: str) -> Watcher:
         """Return a watcher, to be handed to `unwatch`. Raises: LimitError for a bad filter."""
-        watcher = Watcher(topic_filter)
+        return self.join(Watcher(topic_filter))
+
+    def join(self, watcher: Watcher) -> Watcher:
+        """Show what comes to a watcher of one's own too, to be handed to `unwatch`."""
         self._watchers.add(watcher)
         return watcher
 

@@ -3,7 +3,8 @@
 A command is an event on `device/<name>/set`, durable as any other, and comes only when somebody sets what is desired:
 in the cloud, here, or while the host was down. Reporting sets nothing that is desired, so nothing goes round in
 circles; and a command from elsewhere that overrules what is desired stands until somebody desires something again.
-What a device does not take stays in the delta: its command is a dead letter, once.
+What a device does not take stays in the delta: its command is a dead letter, once. So does what its guard has ended:
+a wish has the time that the guard gives a command, once, and is not renewed when the host starts anew.
 
 Reports are coalesced: a value that is reported already is not reported again, and all values of a shadow that change
 within a second go together. A device that takes no commands is only reported.
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from edge_runtime.app import Device, ShadowKey
+from edge_runtime.app import Device, Guard, ShadowKey
 from edge_runtime.clock import Clock, make_event
 from edge_runtime.cloud._shadow_watch import Watch
 from edge_runtime.cloud.shadows import SOURCE, Shadows
@@ -49,6 +50,8 @@ class _Place:
 
     name: str
     key: ShadowKey
+    lasts_s: float = 0.0
+    """How long its guard lets a command last at most; 0: for ever."""
     obeys: bool = False
     """It is open, and an output."""
     value: object = None
@@ -69,7 +72,9 @@ class DeviceShadows:
     """Keeps devices and shadows together."""
 
     def __init__(self, devices: Sequence[Device], shadows: Shadows, store: Store, bus: Bus, clock: Clock) -> None:
-        self._places = {one.name: _Place(one.name, one.shadow) for one in devices if one.shadow is not None}
+        self._places = {
+            one.name: _Place(one.name, one.shadow, _lasts_s(one.guard)) for one in devices if one.shadow is not None
+        }
         self._shadows = shadows
         self._store = store
         self._bus = bus
@@ -126,9 +131,23 @@ class DeviceShadows:
         if desired is None or shadow_device.fulfils(place.value, desired):
             return
         text = await self._store.recall(self._memo(place))
-        if text is not None and trees.same(json.loads(text), desired) and not shadow_device.fulfils(reported, desired):
-            return  # it was commanded once; and somebody has overruled it since, or the device does not take it
+        if text is not None and trees.same(json.loads(text), desired):
+            if place.lasts_s or not shadow_device.fulfils(reported, desired):
+                return  # it was commanded once; its time is over, somebody has overruled it, or it is not taken
+        elif place.lasts_s and not await self._is_young(place):
+            place.complain(
+                f"{trees.encode(desired).decode()[:80]} is desired and stays so: it was for a time that is over"
+            )
+            return
         await self._command(place, desired, NO_HEADERS)
+
+    async def _is_young(self, place: _Place) -> bool:
+        """Tell whether the time for which something is desired is not over yet, by the wall clock."""
+        document = await self._shadows.document(place.key.name)
+        when = trees.at({} if document is None else document.metadata.get(DESIRED), place.key.path)
+        at_s = when.get("timestamp") if isinstance(when, Mapping) else None
+        now_s = self._clock.now().wall_ns / 1e9
+        return isinstance(at_s, int) and -1 <= now_s - at_s < place.lasts_s  # whole seconds: it may seem yet to come
 
     async def _obey(self, watch: Watch) -> None:
         while True:
@@ -220,6 +239,11 @@ class DeviceShadows:
 
     def _memo(self, place: _Place) -> str:
         return f"shadow-device/{self._shadows.thing}/{place.name}"
+
+
+def _lasts_s(guard: Guard | None) -> float:
+    spans = () if guard is None else (span for span in (guard.lease_s, guard.max_on_s) if span > 0)
+    return min(spans, default=0.0)
 
 
 def _value(event: Event) -> object:

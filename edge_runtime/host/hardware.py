@@ -16,13 +16,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from edge_runtime import plugin
 from edge_runtime.app import App, Device
-from edge_runtime.clock import Clock, new_id
-from edge_runtime.errors import EdgeError, StoreError
+from edge_runtime.clock import Clock
+from edge_runtime.errors import EdgeError
+from edge_runtime.host._hand import make_safe
+from edge_runtime.host._voice import Voice
+from edge_runtime.host.activity import Activity, Way
+from edge_runtime.host.actuator import Actuator
 from edge_runtime.host.bus import Bus
-from edge_runtime.model import Event, Message, Trigger
+from edge_runtime.host.sightings import Sightings, listeners, measured
+from edge_runtime.host.watchdog import Watchdog, silence_of
+from edge_runtime.model import Trigger
 from edge_runtime.pure.backoff import Backoff
-from edge_runtime.pure.events.device import DeviceEvents, Moment
-from edge_runtime.pure.permissions import DEPTH
 from edge_runtime.store.store import Store
 from edge_runtime.threads import in_thread
 
@@ -34,7 +38,7 @@ _OPEN_S = 20.0
 _ANSWER_S = 1.0
 """How long `edge status` waits for the values of devices."""
 _CLOSE_S = 5.0
-_PAUSE_S = 1.0
+
 _TRIGGERS = {"gpio": "GpioTrigger", "sample": "SampleTrigger"}
 
 
@@ -72,6 +76,10 @@ class Hardware:
         """Those that are open."""
         self.faults: dict[str, str] = {}
         """Why others are not, by name."""
+        self.prepare: Callable[[OpenDevice], None] | None = None
+        """Called with each device that was opened, before it begins: for a simulation."""
+        self.reading_patience_s: float | None = None
+        """How long a reading may take; None: what the sample trigger holds to be right."""
         self._app = app
         self._clock = clock
         self._simulate = simulate
@@ -81,8 +89,11 @@ class Hardware:
         self._opening: dict[str, asyncio.Future[None]] = {}
         self._begun: set[str] = set()
         self._asked: dict[str, asyncio.Future[dict[str, object]]] = {}
+        self._seen = Sightings()
         self._lock = threading.Lock()
         self._closed = False
+        self._activity = Activity(app.devices)
+        self._watchdog = Watchdog(silence_of(app.devices))
 
     async def run(self, store: Store, bus: Bus, begin: Begin, shadows: Opened | None = None) -> None:
         """Open what is declared and begin what it is for; go on trying what cannot be opened.
@@ -90,12 +101,15 @@ class Hardware:
         `shadows` is told of each device before it begins.
         """
         backoff = Backoff(1.0, 60.0)
+        bus.join(self._seen)
         while True:
             for spec in self._app.devices:
                 await self._try(spec)
             fresh = [device for device in self.devices if device.name not in self._begun]
-            if shadows is not None:
-                for device in fresh:
+            for device in fresh:
+                if self.prepare is not None:
+                    self.prepare(device)
+                if shadows is not None:
                     shadows.opened(device)
             self._begin(fresh, store, bus, begin)
             if len(self._begun) == len(self._app.devices):
@@ -104,6 +118,7 @@ class Hardware:
 
     async def close(self) -> None:
         """Let go of every pin. What a driver does not let go of is left to the end of the process."""
+        self._watchdog.close()
         with self._lock:
             self._closed = True
             opened, self.devices = self.devices, []
@@ -137,14 +152,31 @@ class Hardware:
         if device is not None:
             asked = self._asked[spec.name]
             answer = asked.result() if asked.done() else {"value": None, "error": "it does not answer"}
+        driver = device.driver if device else None
         return {
             "name": spec.name,
             "driver": spec.driver,
             "pin": device.pin if device else "",
             "simulated": device.simulated if device else self._simulate,
             "every_s": spec.every_s,
-            **answer,
+            **measured(spec, driver, answer),
+            **self._seen.row(spec.name, self._clock.now()),
+            "listeners": listeners(self._app, spec, driver),
         }
+
+    def board(self) -> dict[str, str]:
+        """Return the `board` and the `factory` that drives its pins, as far as they are known."""
+        name = self._app.board
+        choice = self._opener.choice if self._opener is not None else None
+        if self._simulate:
+            return {"board": name, "factory": "simulated"}
+        if choice is None:
+            return {"board": name, "factory": ""}  # no device has asked for a pin
+        from edge_runtime.devices import factories  # noqa: PLC0415 - same
+
+        if choice.board is not None:  # one that no file is for is taken for its family, whose file begins with _
+            name = choice.board.title if choice.board.name.startswith("_") else choice.board.name
+        return {"board": name, "factory": factories.described(choice) or "none"}
 
     # -- opening -------------------------------------------------------------------------------------------------
 
@@ -173,8 +205,9 @@ class Hardware:
         from edge_runtime import devices  # noqa: PLC0415 - same
 
         if self._opener is None:
-            self._opener = devices.Opener(simulate=self._simulate, extra=self._app.base)
+            self._opener = devices.Opener(simulate=self._simulate, extra=self._app.base, board=self._app.board)
         device = self._opener.open(spec)
+        make_safe(device)
         with self._lock:
             if not self._closed:
                 self.devices = [*self.devices, device]
@@ -185,25 +218,35 @@ class Hardware:
         """Begin what the devices are for: one trigger of each kind for all that were opened together."""
         later = bool(self._begun)
         self._begun.update(device.name for device in fresh)
-        sampled = [d for d in fresh if d.spec.every_s > 0]
-        telling = [d for d in fresh if d.spec.every_s <= 0 and d.has_events]
+        sampled = [d for d in fresh if d.spec.every_s > 0 or d.has_readings]
+        telling = [d for d in fresh if d not in sampled and d.has_events]
         for kind, devices in (("gpio", telling), ("sample", sampled)):
             if devices:
                 name = f"{kind}/{devices[0].name}" if later else kind
-                begin(name, late_trigger(partial(self._trigger, kind, devices), bus), source=True)
+                run = late_trigger(partial(self._trigger, kind, devices), self._activity.overhear(bus))
+                begin(name, self._activity.watch(devices, run), source=True)
         fed = {counters.name for counters in store.ledger}
         for device in fresh:
             if device.is_output and f"device/{device.name}" in fed:
-                actuator = Actuator(device, self._app.thing, self._clock, store, bus, synced=self._synced)
-                begin(f"device/{device.name}", actuator.run)
+                voice = Voice(device, self._app.thing, self._clock, store, bus, synced=self._synced)
+                begin(f"device/{device.name}", self._actuator(voice))
+
+    def _actuator(self, voice: Voice) -> Callable[[], Awaitable[None]]:
+        if voice.device.spec.guard is None:
+            return Actuator(voice, self._activity).run
+        from edge_runtime.host.guard import GuardedActuator  # noqa: PLC0415 - most apps have none
+
+        return GuardedActuator(voice, self._activity, self._watchdog).run
 
     def _trigger(self, kind: str, devices: Sequence[OpenDevice]) -> Trigger:
         make = getattr(plugin.load("triggers", kind), _TRIGGERS[kind])
-        trigger: Trigger = make(devices, self._app.thing, self._clock, synced=self._synced)
+        patience_s = self.reading_patience_s
+        more = {"patience_s": patience_s} if kind == "sample" and patience_s is not None else {}
+        trigger: Trigger = make(devices, self._app.thing, self._clock, synced=self._synced, **more)
         return trigger
 
 
-def late_trigger(make: Callable[[], Trigger], bus: Bus) -> Callable[[], Awaitable[None]]:
+def late_trigger(make: Callable[[], Trigger], bus: Way) -> Callable[[], Awaitable[None]]:
     """Return what runs a trigger that is made at its first start: a faulty one is then a part that fails, no more."""
     made: list[Trigger] = []
 
@@ -213,97 +256,6 @@ def late_trigger(make: Callable[[], Trigger], bus: Bus) -> Callable[[], Awaitabl
         await made[0].run(bus.emit)
 
     return run
-
-
-class Actuator:
-    """Carries out the commands that wait for one output device, in order, and says what the device then does."""
-
-    def __init__(
-        self,
-        device: OpenDevice,
-        thing: str,
-        clock: Clock,
-        store: Store,
-        bus: Bus,
-        *,
-        synced: Callable[[], bool] = lambda: True,
-    ) -> None:
-        """`synced` tells whether the wall clock is right."""
-        self._device = device
-        self._synced = synced
-        self._clock = clock
-        self._store = store
-        self._bus = bus
-        self._topic = f"device/{device.name}"
-        self._events = DeviceEvents(
-            thing=thing,
-            device=device.name,
-            class_name=device.spec.driver,
-            source="gpio",
-            pin=device.pin,
-            simulated=device.simulated,
-        )
-        self._value: object = None
-        self._seq = 0
-
-    async def run(self) -> None:
-        """Obey, for ever."""
-        queue = self._store.queue(self._topic)
-        while True:
-            (message,) = await queue.get(1)
-            try:
-                await self._obey(message)
-            except BaseException:
-                queue.give_back([message])
-                raise
-
-    async def _obey(self, message: Message) -> None:
-        from edge_runtime.devices import apply  # noqa: PLC0415 - imported when a device is open
-
-        try:
-            value = await in_thread(f"set[{self._topic}]", partial(apply, self._device, message.event.payload))
-        except EdgeError as error:
-            _log.warning("%s", error)
-            await self._settle(message, None, str(error))
-        else:
-            await self._settle(message, self._said(message, value), "")
-
-    def _said(self, message: Message, value: object) -> Event:
-        """Return the event of a command that was obeyed. Its headers name the command and who gave it."""
-        stamp = self._clock.now()
-        self._seq += 1
-        moment = Moment(new_id(stamp), stamp, self._seq, self._synced())
-        try:
-            payload = self._events.build("set", value, moment, previous=self._value)
-        except (TypeError, ValueError):
-            value = str(value)  # a driver's own kind of value, that JSON has no form for
-            payload = self._events.build("set", value, moment, previous=self._value)
-        self._value = value
-        headers = {"edge-cause": message.event.id, "edge-asked-by": message.event.source}
-        if DEPTH in message.event.headers:  # a function that obeys a device that it commands goes round in circles
-            headers[DEPTH] = message.event.headers[DEPTH]
-        return Event(self._topic, payload, self._topic, stamp, moment.id, headers)
-
-    async def _settle(self, message: Message, said: Event | None, failure: str) -> None:
-        """Write down what became of a command: it is not given a second time because a disk or a queue is full."""
-        while True:
-            try:
-                if failure:
-                    await self._store.change(dead=[(message, failure)])
-                else:
-                    entries = [] if said is None else [self._bus.route(said)]
-                    await self._store.change(entries, done=[message])
-                    self._bus.show(entries)
-            except StoreError as error:
-                _log.warning("what %s did cannot be written down yet: %s", self._topic, error)
-                await self._clock.sleep(_PAUSE_S)
-            except EdgeError as error:
-                if said is None:
-                    raise
-                _log.warning("what %s did was not accepted as an event: %s", self._topic, error)
-                said = None
-            else:
-                return
 
 
 def reading(device: Any) -> dict[str, object]:  # noqa: ANN401 - an object without types

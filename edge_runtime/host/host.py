@@ -45,6 +45,7 @@ from edge_runtime.workers.pool import Pool
 
 if TYPE_CHECKING:
     from edge_runtime.cloud.jobs import JobsAgent
+    from edge_runtime.host.broker import BrokerKeeper
     from edge_runtime.host.identity import CertificateState
     from edge_runtime.host.jobs import Installer
 
@@ -90,6 +91,8 @@ class Host:
         self.uplink: UplinkRunner | None = None
         self.jobs: JobsAgent | None = None
         """What AWS IoT jobs want done; None when the app lets them do nothing."""
+        self.broker: BrokerKeeper | None = None
+        """The broker for devices around; None when the app declares none."""
         self.certificate: CertificateState | None = None
         """How the link's certificate does; None when it has none."""
         self.hardware = Hardware(app, self.clock, simulate=simulate, synced=lambda: self.timekeeper.is_right)
@@ -100,9 +103,11 @@ class Host:
         self.services: Services
         self.shadows: ShadowKeeper
         self._link = link
+        self._simulate = simulate
         self._watch = watch
         self._configuration = configuration
-        self._installer = installer
+        self.installer = installer
+        """What takes bundles; None when this host takes none."""
         self._server: Server | None = None
         self._dispatchers: list[Dispatcher] = []
         self._agents: list[Agent] = []
@@ -224,18 +229,35 @@ class Host:
                 gate=TimeGate(self.timekeeper, link) if isinstance(link, LateLink) else None,
             )
             self._begin(UPLINK, self.uplink.run)
+        if self.app.connectors:
+            from edge_runtime.host import connectors  # noqa: PLC0415 - most apps have none
+
+            connectors.begin(
+                self.app,
+                self.hardware,
+                self._begin,
+                store=self.store,
+                bus=self.bus,
+                clock=self.clock,
+                simulate=self._simulate,
+            )
 
     def _start_jobs(self) -> None:
         from edge_runtime.host.jobs import Operations, jobs_agent  # noqa: PLC0415 - most apps have none
 
         operations = Operations(
-            self.app, self.store, self.state, self.clock, pool=self.pool, end=self.end, installer=self._installer
+            self.app, self.store, self.state, self.clock, pool=self.pool, end=self.end, installer=self.installer
         )
         self.jobs = jobs_agent(self.app, self.store, self.clock, self.bus.emit, operations)
         self._agents.append(self.jobs)
         self._begin("jobs", self.jobs.work)
 
     def _start_sources(self) -> None:
+        if self.app.broker is not None:
+            from edge_runtime.host.broker import BrokerKeeper  # noqa: PLC0415 - most apps have none
+
+            self.broker = BrokerKeeper(self.app.broker, self.app.thing, self.state, self.clock)
+            self.broker.begin(self.store, self.bus, self._begin)
         if self.app.schedules:
             self._begin("schedule", late_trigger(self._schedule, self.bus), source=True)
         for broker in self.app.brokers:
@@ -339,6 +361,8 @@ class Host:
         try:
             async with asyncio.timeout(grace_s):
                 await asyncio.gather(*(dispatcher.finish() for dispatcher in self._dispatchers))
+                # Outputs end before the uplink does: that they are safe now is to go up, too.
+                await _cancel([task for task in self._sinks if task.get_name().startswith("device/")])
                 if self.uplink is not None and self.uplink.state.state == "up":
                     await self.uplink.finish()
         except TimeoutError:

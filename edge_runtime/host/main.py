@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+import re
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +18,10 @@ from edge_runtime.app import App
 from edge_runtime.errors import ConfigError, EdgeError
 from edge_runtime.host.configuration import Configuration, dial, is_component
 from edge_runtime.host.host import Host
+from edge_runtime.host.installer import BundleInstaller
+from edge_runtime.host.notify import Notifier
 from edge_runtime.loaders import load_app
+from edge_runtime.releases import APP_FILE, CURRENT, Releases
 
 _log = logging.getLogger(__name__)
 _M_ARENA_MAX = -8
@@ -26,11 +32,14 @@ def run(app_path: Path, state: Path, *, simulate: bool = False, watch: bool = Fa
     """Run the app until SIGTERM, SIGINT or the verb `stop`. Return the exit status.
 
     With `watch` the workers of a function are replaced when its code is saved, and the host when the app file is. As a
-    component of Greengrass, it follows the component's configuration in the same way.
+    component of Greengrass, it follows the component's configuration in the same way. A folder in place of an app file
+    holds releases: see `edge_runtime.releases`.
 
-    The environment variable EDGE_LOG is the least level that is logged: DEBUG, INFO, WARNING or ERROR.
+    The environment variable EDGE_LOG is the least level that is logged: DEBUG, INFO, WARNING or ERROR. A service
+    manager that asks for it is told how things are: see `edge_runtime.host.notify`.
 
-    Raises: ConfigError for a faulty app file or EDGE_LOG, HostError when the state folder is taken, StoreError.
+    Raises: ConfigError for a faulty app file or EDGE_LOG, HostError when the state folder or the releases are taken,
+    StoreError.
     """
     level = os.environ.get("EDGE_LOG", "INFO").upper()
     if level not in _LEVELS:
@@ -40,25 +49,74 @@ def run(app_path: Path, state: Path, *, simulate: bool = False, watch: bool = Fa
         format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    return asyncio.run(_run(app_path, state, simulate=simulate, watch=watch))
+    releases = Releases(app_path) if app_path.is_dir() else None
+    if releases is not None:
+        app_path = releases.root / CURRENT / APP_FILE
+    with releases.held() if releases is not None else contextlib.nullcontext():
+        return asyncio.run(_run(app_path, state, releases, simulate=simulate, watch=watch))
 
 
-async def _run(app_path: Path, state: Path, *, simulate: bool, watch: bool) -> int:
+async def _run(app_path: Path, state: Path, releases: Releases | None, *, simulate: bool, watch: bool) -> int:
+    notifier = Notifier()
+    notifier.begin()
     configuration = None
     if is_component(os.environ):
         configuration = Configuration(app_path, state, dial)
         await configuration.fetch()
-    app = load_app(app_path, state)
+    app = load_app(app_path, state) if releases is None else _deployed(releases, state)
     if configuration is not None and app.link is not None and app.link.driver == "greengrass":
         configuration = Configuration(app_path, state, partial(dial, str(app.link.options.get("component") or "")))
-    make = partial(Host, state=state, simulate=simulate, watch=app_path if watch else None, configuration=configuration)
-    return await serve(app, make)
+    installer = BundleInstaller(releases, state) if releases is not None else None
+    make = partial(
+        Host,
+        state=state,
+        simulate=simulate,
+        watch=app_path if watch and releases is None else None,
+        configuration=configuration,
+        installer=installer,
+    )
+    try:
+        return await serve(app, make, installer, notifier)
+    finally:
+        notifier.close()
 
 
-async def serve(app: App, make: Callable[[App], Host]) -> int:
+def _deployed(releases: Releases, state: Path) -> App:
+    """Return the app of the release that runs; one that does nothing when there is none yet.
+
+    A release that cannot be loaded and is on trial makes way for the one before it.
+
+    Raises: ConfigError when the release that runs is wrong, StoreError.
+    """
+    if reason := releases.begin():
+        _log.error("the release on trial was given up, the one before it goes on: %s", reason)
+    if not releases.current:
+        _log.warning("no app is in %s yet; send one: edge deploy, or edge install", releases.root)
+        return App(_host_name(), releases.root)
+    try:
+        return load_app(releases.app_file, state)
+    except ConfigError as error:
+        if not releases.give_up(str(error)):
+            raise
+        _log.error("the release on trial was given up, the one before it goes on: %s", error)
+        return load_app(releases.app_file, state)
+
+
+def _host_name() -> str:
+    """Return a name for a thing that nobody has named: that of the machine."""
+    return re.sub("[^a-zA-Z0-9:_-]", "-", socket.gethostname())[:128] or "thing"
+
+
+async def serve(
+    app: App,
+    make: Callable[[App], Host],
+    installer: BundleInstaller | None = None,
+    notifier: Notifier | None = None,
+) -> int:
     """Run a host for an app, and then for its successors, until a signal or the end of one. Return the exit status.
 
-    When a host cannot start with a new app, the process goes on with the one before.
+    When a host cannot start with a new app, the process goes on with the one before. `installer` is told of each host,
+    `notifier` of what becomes of them.
 
     Raises: what `Host.start` raises for the first one.
     """
@@ -73,14 +131,24 @@ async def serve(app: App, make: Callable[[App], Host]) -> int:
             if before is None:
                 raise
             _log.error("the host cannot start with the new app, the one before goes on: %s", error)
+            if installer is not None:
+                await installer.refused(error, before)
             app, before = before, None
             continue
         try:
             _log.info("thing %s accepts events; state in %s", app.thing, host.state)
             _share_one_heap()
+            if notifier is not None:
+                notifier.ready(f"thing {app.thing} accepts events")
+            if installer is not None:
+                installer.begun(host)
             await host.stopping.wait()
             _log.info("stopping")
+            if notifier is not None and (host.successor is None or ended.is_set()):
+                notifier.stopping()
         finally:
+            if installer is not None:
+                await installer.ended()
             await host.stop()
         if host.successor is None or ended.is_set():
             _log.info("stopped; nothing that was accepted is lost")

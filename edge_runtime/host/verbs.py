@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from edge_runtime.clock import make_event
@@ -13,13 +15,17 @@ from edge_runtime.control.server import Verb
 from edge_runtime.control.wire import pack, unpack
 from edge_runtime.endpoints import Outsider
 from edge_runtime.errors import ConfigError, NotFoundError
+from edge_runtime.host.installer import BundleInstaller
 from edge_runtime.model import Message
 from edge_runtime.plugin import nearest
 from edge_runtime.store import letters
+from edge_runtime.threads import in_thread
 
 if TYPE_CHECKING:
     from edge_runtime.host.host import Host
     from edge_runtime.workers.isolation import Isolation
+
+_MOST_HEALTH_S = 3600
 
 
 class Verbs:
@@ -38,11 +44,14 @@ class Verbs:
             "status": self.status,
             "ledger": self.ledger,
             "devices": self.devices,
+            "broker": self.broker,
             "shadow": self.shadow,
             "shadow.ls": self.shadow_names,
             "queue.replay": self.replay,
             "queue.purge": self.purge,
             "simulate": self.simulate,
+            "install": self.install,
+            "releases": self.releases,
             "stop": self.stop,
         }
 
@@ -86,6 +95,32 @@ class Verbs:
         """Say how an AWS SDK reaches this host, its token included."""
         return {"variables": dict(self._host.services.outside())}
 
+    async def install(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Take a bundle as the next release; the answer comes when it is found well, or this host gives way before."""
+        health_s = request.get("health_s", 0.0)
+        if isinstance(health_s, bool) or not isinstance(health_s, int | float) or not 0 <= health_s <= _MOST_HEALTH_S:
+            raise ConfigError(f"health_s is {health_s!r}; 0 to {_MOST_HEALTH_S} may be")
+        path = Path(_text(request, "path"))
+        health = await self._installer().install(path, "", health_check_s=float(health_s), anew=True)
+        return {"verdict": health.verdict, "text": health.text}
+
+    async def releases(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Say which releases are here; with `back`, go to the one before; with `files`, which files are here."""
+        installer = self._installer()
+        if request.get("back"):
+            await installer.back()
+        facts = partial(installer.releases.facts, files=bool(request.get("files")))
+        return {**await in_thread("release.facts", facts), "runs": self._host.app.base.name}
+
+    def _installer(self) -> BundleInstaller:
+        installer = self._host.installer
+        if not isinstance(installer, BundleInstaller):
+            raise ConfigError(
+                "this host runs an app file of its own and takes no releases",
+                hint="give `edge run` a folder for releases in place of an app file",
+            )
+        return installer
+
     async def status(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
         """Say how everything does."""
         host = self._host
@@ -105,6 +140,7 @@ class Verbs:
             },
             "link": link,
             "certificate": asdict(host.certificate) if host.certificate is not None else None,
+            "broker": host.broker.row() if host.broker is not None else None,
             "store": {
                 "bytes": _size(database),
                 "limit": host.store.limit_bytes,
@@ -127,8 +163,16 @@ class Verbs:
         return {"rows": [_row(counters) for counters in self._host.store.ledger]}
 
     async def devices(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the devices with their values."""
-        return {"devices": await self._host.hardware.rows()}
+        """Return the devices with their values, and what drives the pins."""
+        return {"devices": await self._host.hardware.rows(), **self._host.hardware.board()}
+
+    async def broker(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Do what `host.broker.act` says with the devices of the local broker."""
+        if self._host.broker is None:
+            raise ConfigError(
+                "the app that is running declares no broker", hint="write broker: {} into it, and start the host again"
+            )
+        return await self._host.broker.answer(request)
 
     async def shadow(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Get, update or delete a shadow; a refusal is an answer too."""

@@ -76,7 +76,7 @@ class Reloader:
             _log.error("%s has changed and was not reloaded: %s", name, error)
             return
         if result.error:
-            _log.error("%s has changed and does not start: %s", name, _reason(result))
+            _log.error("%s has changed and does not start: %s", name, why_not(result))
         else:
             _log.info("%s has changed and was reloaded in %.0f ms", name, (monotonic() - began) * 1e3)
 
@@ -104,7 +104,7 @@ def _listed(functions: Mapping[Path, Sequence[str]]) -> str:
     return ", ".join(dict.fromkeys(name for names in functions.values() for name in names)) or "no function"
 
 
-def _reason(result: Result) -> str:
+def why_not(result: Result) -> str:
     """Return `type: message` of the error object of a worker that did not start."""
     try:
         return f"{result.error}: {json.loads(result.payload)['errorMessage']}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -43,9 +43,14 @@ class _Session:
 class MemoryBroker:
     """A broker that loses nothing and forgets nothing unless it is told to. For one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, keep: Callable[[Arrived], object] | None = None, acked: Callable[[Arrived], object] | None = None
+    ) -> None:
+        """`keep` gets what arrives, in the place of `record`; `acked` each message of `send` that was acknowledged."""
         self.record: list[Arrived] = []
         """Every publish that arrived and was not refused, in order, repeats included."""
+        self._keep = keep or self.record.append
+        self._acked = acked
         self._sessions: dict[str, _Session] = {}
         self._refused_topics: dict[str, int] = {}
         self._refused_filters: dict[str, int] = {}
@@ -83,6 +88,10 @@ class MemoryBroker:
         """Accept connections again."""
         self._offline = None
 
+    def expect(self, client_id: str, filters: Sequence[str]) -> None:
+        """Have a session of a client that was connected once and had subscribed to these filters."""
+        self._sessions.setdefault(client_id, _Session()).filters.update(filters)
+
     def forget(self) -> None:
         """Drop the sessions of all clients that are not connected, as a broker does after their expiry."""
         self._sessions = {name: s for name, s in self._sessions.items() if s.line is not None}
@@ -112,7 +121,17 @@ class MemoryBroker:
         for session in self._sessions.values():
             if any(matches(f, topic) for f in session.filters):
                 session.unacked.append(message)
-                _deliver(session, message)
+                self._deliver(session, message)
+
+    def _deliver(self, session: _Session, message: Arrived) -> None:
+        if session.line is not None:
+            acked = partial(self._on_acked, session, message)
+            session.line.deliver(message.topic, message.payload, message.properties, acked)
+
+    def _on_acked(self, session: _Session, message: Arrived) -> None:
+        session.unacked.remove(message)
+        if self._acked is not None:
+            self._acked(message)
 
     def _attach(self, client_id: str, line: Line) -> bool:
         if self._offline is not None:
@@ -123,7 +142,7 @@ class MemoryBroker:
             session.line.end(_codes.end_error("memory", _codes.TAKEN_OVER))
         session.line = line
         for message in session.unacked:
-            _deliver(session, message)
+            self._deliver(session, message)
         return resumed
 
     def _detach(self, client_id: str, line: Line) -> None:
@@ -143,7 +162,7 @@ class MemoryBroker:
         if error is not None:
             _answer(line, future, error)
             return
-        self.record.append(arrived)
+        self._keep(arrived)
         self._changed.set()
         self.send(arrived.topic, arrived.payload, arrived.properties)
         if self._holding:
@@ -155,12 +174,6 @@ class MemoryBroker:
 def _answer(line: Line, future: asyncio.Future[None], error: LinkError | None) -> None:
     # As over a network, the answer comes after `publish` has returned.
     asyncio.get_running_loop().call_soon(lambda: line.settle(future, error))
-
-
-def _deliver(session: _Session, message: Arrived) -> None:
-    if session.line is not None:
-        acked = partial(session.unacked.remove, message)
-        session.line.deliver(message.topic, message.payload, message.properties, acked)
 
 
 class _Connection:

@@ -21,7 +21,7 @@ from edge_runtime.app import App
 from edge_runtime.errors import ConfigError
 from edge_runtime.loaders._codec import from_json, to_json
 
-__all__ = ["CACHE", "OVERLAY", "from_json", "load_app", "overlay_in", "read_app", "to_json"]
+__all__ = ["CACHE", "OVERLAY", "from_json", "last_app", "load_app", "overlay_in", "read_app", "to_json"]
 
 CACHE = "app.json"
 """The file in the state folder that holds the app of the last load."""
@@ -32,11 +32,12 @@ _PATIENCE_S = 180.0
 _log = logging.getLogger(__name__)
 
 
-def load_app(path: Path, state: Path) -> App:
+def load_app(path: Path, state: Path, *, keep: bool = True) -> App:
     """Return the app that the file at `path` declares, from the cache in the folder `state` when the file is the same.
 
-    What `OVERLAY` in that folder holds is merged into the file. What the checks looked at beside the file, such as the
-    folders of code, may have gone since: whoever uses them checks again.
+    Without `keep` nothing is written there: the cache goes on holding what ran last. What `OVERLAY` in that folder
+    holds is merged into the file. What the checks looked at beside the file, such as the folders of code, may have gone
+    since: whoever uses them checks again.
 
     Raises: ConfigError with everything that is wrong with the file, one line of text for each.
     """
@@ -52,8 +53,21 @@ def load_app(path: Path, state: Path) -> App:
     if app is None:
         data = _load_in_child(path, overlay)
         app = from_json(data)
-        _keep(state / CACHE, key, app, data)
+        if keep:
+            _keep(state / CACHE, key, app, data)
     return app
+
+
+def last_app(state: Path) -> App | None:
+    """Return the app that was last loaded with a state folder, whatever its file says now; None when none is kept."""
+    try:
+        kept = json.loads((state / CACHE).read_bytes())
+        return from_json(kept["app"]) if kept["sum"] == _sum(kept["app"]) else None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        _log.warning("the app that ran last is not known: %r", error)
+        return None
 
 
 def read_app(path: Path, overlay: Path | None = None) -> App:

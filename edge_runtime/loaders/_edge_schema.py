@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
@@ -115,17 +115,91 @@ class Place(Part):
         return {"key": data} if isinstance(data, str) else data
 
 
-class Device(Part):
-    """A device. Every other key is an argument of its driver."""
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _band(value: object) -> object:
+    """Read a deadband: `0.5`, or `2%` of the last reading, which is kept as (0, 0.02)."""
+    if isinstance(value, str) and value.endswith("%"):
+        return 0.0, _share(value)
+    return (value, 0.0) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+class Measure(Part):
+    """What a reading becomes, and which of them count: of a whole device, or of one part of its readings."""
+
+    scale: Finite = 1.0
+    offset: Finite = 0.0
+    round: Annotated[int, Field(ge=0, le=12)] | None = None
+    unit: Word | None = None
+    range: Annotated[list[Finite], Field(min_length=2, max_length=2)] | None = None
+    deadband: Annotated[
+        tuple[Annotated[Finite, Field(ge=0)], Annotated[Finite, Field(ge=0, le=1)]], BeforeValidator(_band)
+    ] = (0.0, 0.0)
+
+    @pydantic.model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.range is not None and self.range[0] >= self.range[1]:
+            raise ValueError(f"the range {self.range} is empty; write the least and the greatest value, as in [0, 100]")
+        if self.scale == 0:
+            raise ValueError("a scale of 0 makes every reading the same")
+        return self
+
+
+class Threshold(Part):
+    """A level, from above or from below."""
+
+    above: Finite | None = None
+    below: Finite | None = None
+    hysteresis: Annotated[Finite, Field(ge=0)] = 0.0
+    part: Word | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _one_level(self) -> Threshold:
+        if (self.above is None) == (self.below is None):
+            found = "both" if self.above is not None else "neither"
+            raise ValueError(f"exactly one of above and below says where the threshold is; found {found}")
+        return self
+
+
+class Interlock(Part):
+    """What another device must be. A text is a device that must be inactive."""
+
+    device: Word
+    is_: Annotated[Literal["active", "inactive"], Field(alias="is")] = "inactive"
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _text(cls, data: object) -> object:
+        return {"device": data} if isinstance(data, str) else data
+
+
+class Guard(Part):
+    """What an output may do, whoever commands it."""
+
+    safe: Any = None
+    lease: Annotated[Duration, Field(ge=0.05)] | None = None
+    max_on: Annotated[Duration, Field(ge=0.05)] | None = None
+    min_on: Duration = 0.0
+    min_off: Duration = 0.0
+    max_per_minute: Annotated[int, Field(ge=1, le=60_000)] | None = None
+    interlock: list[Any] = Field(default_factory=list)
+
+
+class Device(Measure):
+    """A device. Every other key is an argument of its driver. `parts` and `thresholds` hold what their names say."""
 
     model_config = ConfigDict(extra="allow")
 
     driver: Word
     every: Annotated[Duration, Field(ge=0.001)] | None = None
     on_change: Switch = False
-    deadband: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     heartbeat: Duration = 0.0
     debounce: Annotated[Duration, Field(le=60)] | None = None
+    parts: dict[str, Any] = Field(default_factory=dict)
+    thresholds: dict[str, Any] = Field(default_factory=dict)
+    volts: Annotated[Finite, Field(gt=0, le=60)] | None = None
+    guard: Any = None
     shadow: Place | None = None
 
 
@@ -209,6 +283,7 @@ class Function(Part):
     memory: Annotated[int, Field(ge=16, le=10_240)] = 128
     environment: dict[str, Any] = Field(default_factory=dict)
     layers: list[Word] = Field(default_factory=list)
+    read: list[Word] = Field(default_factory=list)
     concurrency: Annotated[int, Field(ge=0, le=64)] = 1
     retries: Annotated[int, Field(ge=0, le=1000)] = 2
     retry_wait: Duration = 60.0
@@ -348,7 +423,7 @@ class Link(Part):
     up: list[Any] = Field(default_factory=list)
     down: list[Word] = Field(default_factory=list)
     window: Annotated[int, Field(ge=1, le=65_535)] | None = None
-    publishes_per_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    publishes_per_s: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] | None = None
     bytes_per_s: Annotated[float, BeforeValidator(units.size)] | None = None
     pack: Pack = Field(default_factory=Pack)
     live_share: Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)] = 0.0
@@ -379,13 +454,30 @@ class Broker(Part):
     session_expiry_s: Annotated[int, Field(ge=1, le=0xFFFF_FFFF)] | None = None
 
 
+class LocalBroker(Part):
+    """The broker that the host runs. The least payload is that of a word."""
+
+    port: Annotated[int, Field(ge=1, le=65_535)] = 8883
+    address: Word = "127.0.0.1"
+    plain_port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    topics: Annotated[list[Word], Field(min_length=1)] = Field(default_factory=lambda: ["#"])
+    prefix: str = ""
+    publish: list[Word] = Field(default_factory=list)
+    names: list[Annotated[Word, AfterValidator(_host)]] = Field(default_factory=list)
+    payload: Annotated[Size, Field(ge=128, le=16 << 20)] = 1 << 20
+    queue: Queue = Field(default_factory=Queue)
+
+
 class Top(Part):
     """The file. What the sections hold is checked one by one, so that one mistake does not hide another."""
 
     thing: Annotated[str, AfterValidator(_thing)]
     strict: Switch = False
+    board: Word | None = None
     devices: dict[str, Any] = Field(default_factory=dict)
     functions: dict[str, Any] = Field(default_factory=dict)
     link: Any = None
     queue: Any = None
     brokers: dict[str, Any] = Field(default_factory=dict)
+    connectors: dict[str, Any] = Field(default_factory=dict)
+    broker: Any = None

@@ -31,6 +31,9 @@ A device that is read `every` so often emits each reading on `device/<name>`; an
 `device/<name>`. `{thing}` in a topic is the thing's name. Keys of a device or a link that are not ours are for
 its driver.
 
+`board: pi-5` at the top names the board that the devices are wired to, by its file in `hardware/boards`; without it the
+file is checked against this machine's, or else against the header that all Raspberry Pis have.
+
 A function may have more keys:
 
         layers: [./layers/tools, deps.zip]          # what makes up /opt, in this order
@@ -80,6 +83,16 @@ The private key of the link may lie in a token, and functions may get the AWS cr
 
 In a strict app a function gets them with `allow: {credentials: yes}` only.
 
+The host can run a broker for devices that speak MQTT (see `edge broker`). What they publish is emitted here; what is
+emitted on a topic of `publish` goes out to them.
+
+    broker: {address: 0.0.0.0, publish: ["zigbee2mqtt/+/set"]}      # all keys: docs/guides/local-broker.md
+
+What worked on the connectors of Greengrass V1 (Raspberry Pi GPIO, Serial Stream, Modbus-RTU) works on the same topics,
+with the same parameters: see `docs/guides/v1-connectors.md`.
+
+    connectors: {gpio: {InputGpios: "5,6U,7D", InputPollPeriod: 50, OutputGpios: "8H,9,27L"}}
+
 What a list of `allow` leaves out is denied, and a list that is missing denies nothing. With `strict: true` at the top
 it denies everything. Whoever emits on `function/<name>/invoke` invokes that function.
 """
@@ -100,6 +113,7 @@ from edge_runtime.app import (
     Device,
     Function,
     LinkSpec,
+    LocalBroker,
     Overflow,
     QueueLimits,
     Rule,
@@ -109,7 +123,9 @@ from edge_runtime.app import (
 )
 from edge_runtime.devices import OpenDevice
 from edge_runtime.errors import ConfigError
+from edge_runtime.loaders import _edge_broker as broker_checks
 from edge_runtime.loaders import _edge_checks as checks
+from edge_runtime.loaders import _edge_connectors as connector_checks
 from edge_runtime.loaders import _edge_devices as device_checks
 from edge_runtime.loaders import _edge_functions as function_checks
 from edge_runtime.loaders import _edge_jobs as job_checks
@@ -117,10 +133,12 @@ from edge_runtime.loaders import _edge_link as link_checks
 from edge_runtime.loaders import _edge_outcomes as outcomes
 from edge_runtime.loaders import _edge_schema as schema
 from edge_runtime.loaders import _edge_shadows as shadow_checks
+from edge_runtime.loaders import _edge_wiring as wiring_checks
 from edge_runtime.loaders import _greengrass as greengrass
 from edge_runtime.loaders._overlay import NOTHING, lay_over
 from edge_runtime.loaders._validate import check
 from edge_runtime.loaders._yaml import Document, Where, read, shown
+from edge_runtime.pure import mosquitto
 
 P = TypeVar("P", bound=schema.Part)
 
@@ -165,6 +183,7 @@ class _Builder:
         self._data: Mapping[str, Any] = data if isinstance(data, Mapping) else {}
         self._thing = top.thing if top else "thing"
         self._strict = bool(top and top.strict)
+        self._board = (top.board if top else None) or ""
         self._rules: list[Rule] = []
         self._schedules: list[Schedule] = []
         self._queues: dict[str, QueueLimits] = {}
@@ -180,16 +199,24 @@ class _Builder:
         common = QueueLimits(0, store.ttl or 0.0, Overflow(store.when_full or "drop_oldest"))
         self._queues[""] = common
         devices = tuple(self._device(name, part) for name, part in self._parts(schema.Device, "devices"))
+        connectors = connector_checks.connectors(self._data.get("connectors"), self._document)
+        connector_checks.ports(connectors, devices, self._document)
+        devices += connector_checks.devices(connectors, self._names("devices"), self._document)
+        self._rules += connector_checks.rules(connectors, self._thing)
+        self._notes += wiring_checks.check(self._board, devices, self._base, self._document)
         functions = tuple(self._function(name, part) for name, part in self._parts(schema.Function, "functions"))
         link = self._part(schema.Link, "link")
         spec = self._link(link) if link else None
         app = App(
             thing=self._thing,
             base=self._base,
+            board=self._board,
             devices=devices,
             functions=functions,
             schedules=tuple(self._schedules),
             brokers=tuple(self._broker(name, part) for name, part in self._parts(schema.Broker, "brokers")),
+            broker=self._local_broker(),
+            connectors=connectors,
             rules=tuple(self._rules),
             link=spec,
             limits=StoreLimits(store.limit, store.keep_free),
@@ -247,9 +274,12 @@ class _Builder:
             options=dict(part.model_extra or {}),
             every_s=part.every or 0.0,
             on_change=part.on_change,
-            deadband=part.deadband,
             heartbeat_s=part.heartbeat,
             debounce_s=default.debounce_s if part.debounce is None else part.debounce,
+            measures=device_checks.measures(part, where, self._document),
+            thresholds=device_checks.thresholds(part, where, self._document),
+            volts=part.volts or 0.0,
+            guard=device_checks.guard(part.guard, (*where, "guard"), self._document, self._names("devices")),
             shadow=shadow_checks.place(part.shadow, where, self._document),
         )
         written = self._data["devices"][name]
@@ -279,6 +309,7 @@ class _Builder:
             handler=part.handler,
             runtime=part.runtime,
             layers=layers,
+            read=tuple((self._base / folder).absolute() for folder in part.read),
             timeout_s=part.timeout,
             memory_mb=part.memory,
             environment=self._environment(part.environment, (*where, "environment")),
@@ -366,10 +397,7 @@ class _Builder:
         declared = devices.get(device)
         every = declared.get("every") if isinstance(declared, Mapping) else None
         if kind is not None:
-            if every is not None:
-                text = f"{device!r} is read every {every} and has no events of its own; take away 'on'"
-                self._document.add((*where, "on"), text)
-            elif device in self._kinds:
+            if device in self._kinds:
                 device_checks.event(kind, self._kinds[device], (*where, "on"), self._document)
             return f"device/{device}/{kind}"
         tells = device not in self._kinds or self._kinds[device].has_events
@@ -410,6 +438,16 @@ class _Builder:
         prefix = self._topic(part.prefix, (*where, "prefix"))
         options = link_checks.broker_options(part, self._base, where, self._document)
         return Broker(name, part.host, part.port, topics, prefix, options)
+
+    def _local_broker(self) -> LocalBroker | None:
+        part = self._part(schema.LocalBroker, "broker")
+        if part is None:
+            return None
+        self._limits(mosquitto.TARGET, part.queue)
+        prefix = self._topic(part.prefix, ("broker", "prefix"))
+        spec = broker_checks.broker(part, prefix, self._filter, self._document, self._names("brokers"))
+        self._rules += [Rule(prefix + one, (mosquitto.TARGET,)) for one in spec.publish]
+        return spec
 
     # -- topics ----------------------------------------------------------------------------------------------------
 

@@ -154,6 +154,11 @@ class Store:
         return list(self._writer.targets.values())
 
     @property
+    def busy(self) -> bool:
+        """Whether something was submitted that is not on disk yet."""
+        return self._busy or bool(self._pending)
+
+    @property
     def notes(self) -> Sequence[str]:
         """What happened to the data that a person should know."""
         return self._writer.notes

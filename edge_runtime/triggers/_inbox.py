@@ -1,9 +1,10 @@
-"""The way from foreign threads to the loop: many items, one wake-up; and one timer."""
+"""The way from foreign threads to the loop: many items, one wake-up; and a timer of each kind of time."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections import deque
 from typing import Generic, TypeVar
 
@@ -29,10 +30,14 @@ class Inbox(Generic[T]):
         self._woken = False
         self._timer: asyncio.Task[None] | None = None
         self._due = 0
+        self._machine_timer: asyncio.TimerHandle | None = None
 
-    def put(self, item: T) -> bool:
-        """Leave an item, from any thread; False when there is no room."""
-        if len(self._items) >= self._most:
+    def put(self, item: T, *, always: bool = False) -> bool:
+        """Leave an item, from any thread; False when there is no room.
+
+        With `always` there is: for an answer that is waited for, of which no more can come than were asked for.
+        """
+        if len(self._items) >= self._most and not always:
             return False
         self._items.append(item)
         if not self._woken:  # set before the loop is woken and cleared before it looks: no item is left lying
@@ -41,6 +46,10 @@ class Inbox(Generic[T]):
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._something.set)
         return True
+
+    def wake(self, _: object = None) -> None:
+        """Let `wait` return, from the loop; the argument is for a callback's sake."""
+        self._something.set()
 
     async def wait(self) -> list[T]:
         """Return what has come, oldest first, once there is something; [] when only the armed time has come."""
@@ -62,8 +71,22 @@ class Inbox(Generic[T]):
         self._due = due_ns
         self._timer = self._loop.create_task(self._ring(due_ns), name=f"{self._name}.timer")
 
+    def arm_machine(self, at: float) -> None:
+        """Let `wait` return at this time of `time.monotonic` at the latest; infinity asks for nothing.
+
+        For what the machine does in its own time, however fast the clock runs. A timer for earlier stays, as above.
+        """
+        timer = self._machine_timer
+        if at == math.inf or (timer is not None and timer.when() <= at):
+            return
+        if timer is not None:
+            timer.cancel()
+        self._machine_timer = self._loop.call_at(at, self._ring_machine)
+
     async def close(self) -> None:
-        """Stop the timer."""
+        """Stop the timers."""
+        if self._machine_timer is not None:
+            self._machine_timer.cancel()
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
@@ -73,4 +96,8 @@ class Inbox(Generic[T]):
         while (left_ns := due_ns - self._clock.now().mono_ns) > 0:
             await self._clock.sleep(left_ns / 1e9)
         self._timer = None
+        self._something.set()
+
+    def _ring_machine(self) -> None:
+        self._machine_timer = None
         self._something.set()

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -47,12 +48,21 @@ class MqttTrigger:
 
     What the store refuses is tried again until it is accepted, and meanwhile the broker is made to wait. A topic
     that can never be emitted is acknowledged, logged and counted in `refused`. `up` is set while all is subscribed.
+    `ready` is awaited before each attempt to connect: who knows when there is somebody to connect to may say so.
 
     Raises: ConfigError for an unknown or a senseless option, LimitError for a bad topic filter.
     """
 
-    def __init__(self, broker: Broker, clock: Clock, *, random: Random | None = None) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        clock: Clock,
+        *,
+        random: Random | None = None,
+        ready: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
         self._broker = broker
+        self._ready = ready
         self._clock = clock
         self._address = read_options(broker)
         self._v5: bool = str(broker.options.get("version", "5")) == "5"
@@ -78,6 +88,8 @@ class MqttTrigger:
         from edge_runtime.triggers._mqtt import WrongVersionError  # noqa: PLC0415 - paho takes 0.1 s to import
 
         while True:
+            if self._ready is not None:
+                await self._ready()
             started_ns = self._clock.now().mono_ns
             try:
                 await self._connect_once()

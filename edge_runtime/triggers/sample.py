@@ -1,176 +1,59 @@
-"""Devices that must be asked: their `value`, read every so often, on `device/<name>`.
+"""Devices that measure: those that must be asked for their `value` every so often, and those that hand it over.
 
-Each device has a thread of its own, for reading may block, for ever even: one that hangs or fails never stops the
-others. A device that fails, hangs, or reads NaN tells so on `device/<name>/fault`, once until it reads well again.
+What a reading becomes is declared: it is calibrated, has a unit, and must be within a range. Topics are
+
+- `device/<name>`: a reading that is worth it, by `on_change`, deadband and heartbeat;
+- `device/<name>/<threshold>` and `device/<name>/no_<threshold>`: a level was crossed, and is no longer, with
+  hysteresis; every good reading is looked at, emitted or not;
+- `device/<name>/fault`: it failed, hangs, reads NaN, or is out of its range. It is told once, with the reason, until
+- `device/<name>/recovered`: it reads well again. `held_s` says how long the fault lasted; the reading itself follows.
+
+Each device that is asked has a thread of its own, for reading may block, for ever even: one that hangs or fails never
+stops the others, and is not asked again before it has answered. One that fails is tried again with back-off. A device
+that hands over its readings (`when_read`, see `devices.driver`) is asked all the same if `every` is declared for it.
 """
 
 from __future__ import annotations
 
-import threading
+import asyncio
+import heapq
+import math
 from collections.abc import Callable, Mapping, Sequence
-from queue import SimpleQueue
 from random import Random
-from typing import NamedTuple
+from time import monotonic
 
-from edge_runtime.clock import Clock, new_id, wall_is_synced
+from edge_runtime.clock import Clock, wall_is_synced
 from edge_runtime.devices import OpenDevice
-from edge_runtime.errors import QueueFullError, StoreError
-from edge_runtime.model import Emit, Event, Stamp
-from edge_runtime.pure.backoff import Backoff
-from edge_runtime.pure.events.device import DeviceEvents, Moment
-from edge_runtime.pure.sampling import Sampler, unusable
+from edge_runtime.errors import EdgeError, LimitError, QueueFullError, StoreError
+from edge_runtime.model import Emit, Event
+from edge_runtime.threads import hold
 from edge_runtime.triggers._inbox import Inbox
+from edge_runtime.triggers._pins import stop_hold_thread
+from edge_runtime.triggers._readers import Listener, Reader, stop_all
 from edge_runtime.triggers._refusals import Refusals
+from edge_runtime.triggers._sensor import CONNECTED, NEVER, Answer, Sensor
 
-_GRACE_NS = 50_000_000
+_GRACE_S = 0.05
 """How long the quick devices of one tick wait for the slow ones, to travel together."""
-_HUNG_S = 5.0
-"""A reading that takes longer than this, and longer than `every_s`, is a fault."""
-_MOST_WAIT_S = 60.0
-"""Between two tries of a failing device, at most."""
-
-
-class _Answer(NamedTuple):
-    """What a reader thread brings back."""
-
-    sensor: _Sensor
-    stamp: Stamp
-    value: object
-    error: str
-
-
-class _Reader:
-    """The thread of one device. It ends after `stop`; one that hangs ends with the process."""
-
-    def __init__(self, sensor: _Sensor, inbox: Inbox[_Answer], clock: Clock) -> None:
-        self._sensor = sensor
-        self._inbox = inbox
-        self._clock = clock
-        self._asked: SimpleQueue[bool] = SimpleQueue()
-        name = f"sample[{sensor.opened.name}]"
-        threading.Thread(target=self._run, name=name, daemon=True).start()
-
-    def ask(self) -> None:
-        """Have the device read once."""
-        self._asked.put(True)
-
-    def stop(self) -> None:
-        """End the thread when it is idle."""
-        self._asked.put(False)
-
-    def _run(self) -> None:
-        while self._asked.get():
-            value, error = None, ""
-            try:
-                value = self._sensor.opened.device.value
-            except Exception as raised:  # noqa: BLE001 - whatever a driver raises is the reason that is reported
-                error = f"{type(raised).__name__}: {raised}"
-            self._inbox.put(_Answer(self._sensor, self._clock.now(), value, error))
-
-
-class _Sensor:
-    """One device: when it is to be read, and what its readings become. Used on the loop only."""
-
-    def __init__(self, opened: OpenDevice, thing: str, random: Random | None) -> None:
-        spec = opened.spec
-        self.opened = opened
-        self.asked_ns: int | None = None
-        """When the reading that is under way was asked for."""
-        self.next_ns = 0
-        self._every_ns = round(spec.every_s * 1e9)
-        self._tick_ns = 0
-        self._hung_ns = round(max(_HUNG_S, spec.every_s) * 1e9)
-        self._sampler = Sampler(
-            every_s=spec.every_s, on_change=spec.on_change, deadband=spec.deadband, heartbeat_s=spec.heartbeat_s
-        )
-        self._backoff = Backoff(min(spec.every_s, _MOST_WAIT_S), _MOST_WAIT_S, random=random)
-        self._events = DeviceEvents(
-            thing=thing,
-            device=opened.name,
-            class_name=spec.driver,
-            source="sample",
-            pin=opened.pin,
-            simulated=opened.simulated,
-        )
-        self._previous: object = None
-        self._seq = 0
-
-    def start(self, now_ns: int) -> None:
-        """Read for the first time now, and from here on by this grid."""
-        self.asked_ns, self.next_ns, self._tick_ns = None, now_ns, now_ns
-
-    def tick(self, now_ns: int) -> bool:
-        """Move on to the next time of the grid and tell whether to read: not while a reading is under way."""
-        self._tick_ns = self.next_ns
-        self._move_on(now_ns)
-        if self.asked_ns is not None:
-            return False
-        self.asked_ns = now_ns
-        return True
-
-    def hangs_at(self) -> int | None:
-        """Return when the reading under way will have become a fault; None: there is none, or it is known."""
-        return None if self.asked_ns is None or self._sampler.faulty else self.asked_ns + self._hung_ns
-
-    def hang(self, stamp: Stamp, *, synced: bool) -> list[Event]:
-        """Note that a reading does not come back."""
-        return self._fault(f"the reading has not come back for {self._hung_ns / 1e9:g} s", stamp, synced=synced)
-
-    def take(self, answer: _Answer, *, synced: bool) -> list[Event]:
-        """Take what the thread brought and return what to emit."""
-        self.asked_ns = None
-        reason = answer.error or unusable(answer.value)
-        if not reason:
-            try:
-                events = self._reading(answer.value, answer.stamp, synced=synced)
-            except (TypeError, ValueError) as error:
-                reason = f"the reading {answer.value!r} has no form in JSON: {error}"
-            else:
-                self._backoff.reset()
-                return events
-        self._move_on(answer.stamp.mono_ns + round(self._backoff.next() * 1e9))
-        return self._fault(reason, answer.stamp, synced=synced)
-
-    def _move_on(self, now_ns: int) -> None:
-        """Let the next time be the first one of the grid after now: what was missed is not made up for."""
-        if self.next_ns <= now_ns:
-            self.next_ns += ((now_ns - self.next_ns) // self._every_ns + 1) * self._every_ns
-
-    def _reading(self, value: object, stamp: Stamp, *, synced: bool) -> list[Event]:
-        moment = self._moment(stamp, synced=synced)
-        self._events.simulated = self.opened.simulated
-        payload = self._events.build("reading", value, moment, previous=self._previous)
-        if not self._sampler.reading(value, self._tick_ns / 1e9):
-            return []
-        self._previous = value
-        return [self._event("", payload, moment)]
-
-    def _fault(self, reason: str, stamp: Stamp, *, synced: bool) -> list[Event]:
-        if not self._sampler.fault():
-            return []
-        moment = self._moment(stamp, synced=synced)
-        self._events.simulated = self.opened.simulated
-        payload = self._events.build("fault", None, moment, previous=self._previous, reason=reason)
-        return [self._event("/fault", payload, moment)]
-
-    def _moment(self, stamp: Stamp, *, synced: bool) -> Moment:
-        return Moment(new_id(stamp), stamp, self._seq + 1, synced)
-
-    def _event(self, ending: str, payload: bytes, moment: Moment) -> Event:
-        self._seq += 1
-        who = f"device/{self.opened.name}"
-        return Event(who + ending, payload, who, moment.stamp, moment.id)
+_BATCH = 500
+"""Events in one call of emit at most."""
+_MOST_READY = 5_000
+"""Events that wait for the store at most; then nothing is read before it has taken some."""
+_HELD_S = 120.0
+"""For so long made time waits for a reading: longer than it takes until that counts as hanging."""
 
 
 class SampleTrigger:
     """Reads devices by a grid of steady time that does not drift, and emits the readings that are worth it.
 
-    What a device's `on_change`, `deadband` and `heartbeat_s` say is kept; the readings of one tick go in one emit.
-    A failing device is tried again with back-off; a hung one is waited for, as asking it twice helps nobody. Times
-    missed while the store or the device was slow are left out. An event that the store refuses is counted in
-    `refused` and the trigger goes on: the next reading is newer.
+    The readings of one tick go in one emit. While the store is busy, reading goes on, up to a few thousand events.
+    Times missed because the device was slow, or the store for longer, are left out and counted in `left_out`. An event
+    that the store refuses is counted in `refused` and the trigger goes on: the next reading is newer.
 
-    `devices` must have `every_s` above 0; they are not closed here. `synced` tells whether the wall clock is right.
+    `devices` must have `every_s` above 0 or `has_readings`; they are not closed here. `synced` tells whether the wall
+    clock is right. `patience_s` is how long a device may take to answer; without it that is 5 s, or `every_s` up to a
+    minute. It is time of the machine, whatever the clock is. Up to `most` readings wait to be looked at; what a device
+    hands over beyond that is counted in `refused`.
     """
 
     def __init__(
@@ -181,58 +64,151 @@ class SampleTrigger:
         *,
         synced: Callable[[], bool] = wall_is_synced,
         random: Random | None = None,
+        patience_s: float | None = None,
+        most: int = 100_000,
     ) -> None:
         self._clock = clock
+        self._most = most
         self._synced = synced
-        self._sensors = [_Sensor(device, thing, random) for device in devices]
+        self._sensors = [Sensor(device, thing, random, patience_s) for device in devices]
         self._refusals = Refusals(clock)
+        self._asked: dict[Sensor, float] = {}
+        self._hung: set[Sensor] = set()
+        self._ready: list[Event] = []
+        self._emitting: asyncio.Task[None] | None = None
+        self._ready_at = 0.0
+        self._look_at = 0.0
+        self.left_out: dict[str, int] = {}
+        """How many times of its grid each device was not read at, because it or the store was slow."""
 
     @property
     def refused(self) -> Mapping[str, int]:
         """How many events of each device the store refused since the start."""
         return self._refusals.counts
 
+    @property
+    def awaited(self) -> set[str]:
+        """The devices that were asked and have not answered yet."""
+        return {sensor.opened.name for sensor in self._asked}
+
     async def run(self, emit: Emit) -> None:
         """Read and emit, for ever."""
-        inbox: Inbox[_Answer] = Inbox(self._clock, "sample")
-        readers = {sensor: _Reader(sensor, inbox, self._clock) for sensor in self._sensors}
+        inbox: Inbox[Answer] = Inbox(self._clock, "sample", self._most)
+        self._asked, self._hung, self._ready, self._look_at = {}, set(), [], math.inf
+        drivers: dict[Sensor, Reader | Listener] = {}
+        now_ns = self._clock.now().mono_ns
+        release = hold(lambda: bool(self._ready) or len(self._asked) > len(self._hung), _HELD_S)
         try:
             for sensor in self._sensors:
-                sensor.start(self._clock.now().mono_ns)
-            ready: list[Event] = []
-            while True:
-                now_ns = self._clock.now().mono_ns
-                for sensor in self._sensors:
-                    if sensor.next_ns <= now_ns and sensor.tick(now_ns):
-                        readers[sensor].ask()
-                slow_ns = max((s.asked_ns + _GRACE_NS for s in self._sensors if s.asked_ns is not None), default=0)
-                if ready and slow_ns <= now_ns:
-                    ready = await self._emit(emit, ready)
-                    continue
-                inbox.arm(self._next(slow_ns if ready else None))
-                ready += self._collect(await inbox.wait())
+                stop_hold_thread(sensor.opened.device)
+                drivers[sensor] = (Listener if sensor.pushes else Reader)(sensor, inbox, self._clock)
+                sensor.start(now_ns)
+            await self._serve(inbox, emit, drivers)
         finally:
-            for reader in readers.values():
-                reader.stop()
+            release()
+            await self._stop_emitting()
             await inbox.close()
+            await stop_all(drivers.values())
 
-    def _next(self, slow_ns: int | None) -> int | None:
-        times = [slow_ns, *(s.next_ns for s in self._sensors), *(s.hangs_at() for s in self._sensors)]
-        return min((time for time in times if time is not None), default=None)
+    async def _serve(self, inbox: Inbox[Answer], emit: Emit, drivers: Mapping[Sensor, Reader | Listener]) -> None:
+        # By the time at which they are due: a look at all of them for each of many answers would cost more than they.
+        grid = [(sensor.next_ns, number, sensor) for number, sensor in enumerate(self._sensors)]
+        while True:
+            now_ns, at = self._clock.now().mono_ns, monotonic()
+            while grid and grid[0][0] <= now_ns:
+                _, number, sensor = grid[0]
+                if sensor.next_ns <= now_ns and self._tick(sensor, now_ns, at):
+                    drivers[sensor].ask()
+                heapq.heapreplace(grid, (sensor.next_ns, number, sensor))
+            if self._emitting is not None and (self._emitting.done() or len(self._ready) >= _MOST_READY):
+                await self._emitting
+                self._emitting = None
+                continue
+            if self._emitting is None and self._travels_at() <= at:
+                self._emitting = asyncio.create_task(self._emit(emit), name="sample.emit")
+                self._emitting.add_done_callback(inbox.wake)
+            inbox.arm(grid[0][0] if grid and grid[0][0] < NEVER else None)
+            inbox.arm_machine(min(self._look_at, math.inf if self._emitting else self._travels_at()))
+            if self._collect(await inbox.wait()):
+                grid = [(sensor.next_ns, number, sensor) for number, sensor in enumerate(self._sensors)]
+                heapq.heapify(grid)
 
-    def _collect(self, answers: list[_Answer]) -> list[Event]:
-        synced = self._synced()
-        ready = [event for answer in answers for event in answer.sensor.take(answer, synced=synced)]
-        now = self._clock.now()
+    async def _stop_emitting(self) -> None:
+        emitting, self._emitting = self._emitting, None
+        if emitting is not None:
+            emitting.cancel()
+            await asyncio.wait([emitting])
+
+    def _tick(self, sensor: Sensor, now_ns: int, at: float) -> bool:
+        """Move a device on to its next time and tell whether to ask it: not while it has not answered yet."""
+        missed = sensor.tick(now_ns) + (sensor in self._asked)
+        if missed:
+            name = sensor.opened.name
+            self.left_out[name] = self.left_out.get(name, 0) + missed
+        if sensor in self._asked:
+            return False
+        self._asked[sensor] = at
+        self._look_at = min(self._look_at, at + sensor.patience_s)
+        return True
+
+    def _travels_at(self) -> float:
+        """Return when what is ready is to be emitted: not before the others of its tick, if they are quick."""
+        if not self._ready:
+            return math.inf
+        newest = next(reversed(self._asked.values()), -math.inf)
+        return min(newest, self._ready_at) + _GRACE_S
+
+    def _collect(self, answers: list[Answer]) -> bool:
+        """Take answers, and see who does not answer; return whether somebody is to be asked earlier than was known."""
+        at, synced, found, sooner = monotonic(), self._synced(), [], False
+        for answer in answers:
+            sensor = answer.sensor
+            if answer.value is CONNECTED or not sensor.pushes:
+                self._asked.pop(sensor, None)
+                self._hung.discard(sensor)
+            found += sensor.take(answer, synced=synced)
+            sooner = sooner or (sensor.pushes and sensor.next_ns < NEVER)
+        if at >= self._look_at:
+            found += self._hanging(at, synced=synced)
         for sensor in self._sensors:
-            if (hangs := sensor.hangs_at()) is not None and hangs <= now.mono_ns:
-                ready += sensor.hang(now, synced=synced)
-        return ready
+            if sensor.lost:
+                sensor.lost = False
+                text = "readings came faster than they could be taken in"
+                self._refusals.add(sensor.opened.name, QueueFullError(text))
+        if found and not self._ready:
+            self._ready_at = at
+        self._ready += found
+        return sooner
 
-    async def _emit(self, emit: Emit, events: list[Event]) -> list[Event]:
+    def _hanging(self, at: float, *, synced: bool) -> list[Event]:
+        self._look_at, now, found = math.inf, self._clock.now(), []
+        for sensor, asked_at in self._asked.items():
+            if sensor in self._hung:
+                continue
+            if asked_at + sensor.patience_s <= at:
+                self._hung.add(sensor)
+                found += sensor.hang(now, synced=synced)
+            else:
+                self._look_at = min(self._look_at, asked_at + sensor.patience_s)
+        return found
+
+    async def _emit(self, emit: Emit) -> None:
+        events, self._ready = self._ready, []
+        for start in range(0, len(events), _BATCH):
+            await self._emit_together(emit, events[start : start + _BATCH])
+
+    async def _emit_together(self, emit: Emit, events: list[Event]) -> None:
         try:
             await emit(*events)
+        except LimitError as error:
+            if len(events) == 1:
+                self._refuse(events, error)
+                return
+            for event in events:  # one that is too big keeps no other
+                await self._emit_together(emit, [event])
         except (QueueFullError, StoreError) as error:
-            for event in events:
-                self._refusals.add(event.source.removeprefix("device/"), error)
-        return []
+            self._refuse(events, error)
+
+    def _refuse(self, events: list[Event], error: EdgeError) -> None:
+        for event in events:
+            self._refusals.add(event.source.removeprefix("device/"), error)

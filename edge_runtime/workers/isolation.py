@@ -116,6 +116,7 @@ class Terms:
     def __init__(self, functions: Mapping[str, Function], asked: Wanted) -> None:
         self._uids = {name: asked.uid_base + number for number, name in enumerate(sorted(functions))}
         self._processes = {name: asked.processes * (1 + one.concurrency) for name, one in functions.items()}
+        self._read = {name: [str(path) for path in one.read] for name, one in functions.items()}
         self._hide = [str(path.absolute()) for path in asked.hide]
 
     def of(self, name: str, program: str = "", read: Iterable[Path] = ()) -> dict[str, object]:
@@ -128,7 +129,7 @@ class Terms:
             "uid": self._uids[name],
             "processes": self._processes[name],
             "hide": self._hide,
-            "read": [*homes, *(str(path) for path in read)],
+            "read": [*homes, *(str(path) for path in read), *self._read[name]],
         }
 
 

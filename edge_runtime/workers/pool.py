@@ -170,6 +170,11 @@ class Pool:
             return NotFoundError(f"there is no function named {name!r}{nearest(name, self._functions)}", hint=hint)
         return HostError("the worker pool is not running", hint="start the host")
 
+    @property
+    def busy(self) -> bool:
+        """Whether invocations are in hand."""
+        return self._yard is not None and self._yard.in_flight > 0
+
     def caller(self, token: str) -> Caller | None:
         """Return whose token it is and what that worker does now; None when no live worker has it."""
         if self._yard is None:

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.app import App, Device, LinkSpec, QueueLimits
+from edge_runtime.app import App, LinkSpec, QueueLimits
 from edge_runtime.cli import _checks_machine as machine
 from edge_runtime.cli._accounts import READ, READ_WRITE, Account, service
 from edge_runtime.cli._certificates import certificates, token
 from edge_runtime.cli._checks_clock import clock, mend
-from edge_runtime.cli._checks_devices import buses, pins
+from edge_runtime.cli._checks_devices import buses
 from edge_runtime.cli._finding import Finding, summary
 from edge_runtime.cli._together import Together
 from edge_runtime.clock import FakeClock
@@ -228,17 +228,6 @@ def test_the_user_of_the_service(tmp_path: Path) -> None:
     assert group.gr_gid in found.groups
     (units / "edge.service").write_text("[Service]\nExecStart=/opt/edge/bin/edge run\nUser=no-such-user\n")
     assert service(tmp_path, (units,)) is None
-
-
-def test_pins_without_devices_or_on_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("GPIOZERO_PIN_FACTORY", raising=False)
-    assert list(pins(App("a", Path("/")))) == []
-    [found] = pins(App("a", Path("/"), devices=(Device("lamp", "LED", {"pin": 4}),)))
-    if found.level == "fail":
-        assert found.text.startswith("lamp: the GPIO pins of this machine cannot be reached (lgpio: ")
-        assert "--simulate" in found.fix
-    else:
-        assert "driven by " in found.text
 
 
 # -- the clock ---------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""status and devices, against a host that answers as told."""
+"""status, against a host that answers as told."""
 
 from __future__ import annotations
 
@@ -162,34 +162,10 @@ def test_status_as_json_is_what_the_host_said(tmp_path: Path) -> None:
     assert json.loads(result.stdout) == STATUS
 
 
-DEVICES = [
-    {"name": "soil", "driver": "MCP3008", "pin": "SPI0.0 channel 0", "simulated": True, "value": 0.123456789},
-    {"name": "lamp", "driver": "RGBLED", "pin": "", "simulated": False, "value": [0, 0.5, 1]},
-]
-
-
-def test_devices_are_listed(tmp_path: Path) -> None:
-    with running(tmp_path, {"devices": {"devices": DEVICES}}):
-        result = edge(["devices", "--state", tmp_path])
-        as_json = edge(["devices", "--state", tmp_path, "--json"])
-    assert result.stdout.splitlines() == [
-        "NAME  DRIVER   PIN               SIMULATED  VALUE",
-        "soil  MCP3008  SPI0.0 channel 0  yes        0.123457",
-        "lamp  RGBLED   -                 no         0, 0.5, 1",
-    ]
-    assert json.loads(as_json.stdout) == DEVICES
-
-
-def test_no_devices(tmp_path: Path) -> None:
-    with running(tmp_path, {"devices": {"devices": []}}):
-        assert edge(["devices", "--state", tmp_path]).stdout == "no devices are declared\n"
-
-
 def test_without_a_host(tmp_path: Path) -> None:
-    for verb in ("status", "devices"):
-        result = edge([verb, "--state", tmp_path])
-        assert result.exit_code == 1
-        assert "hint: start it: edge run\n" in result.stderr
+    result = edge(["status", "--state", tmp_path])
+    assert result.exit_code == 1
+    assert "hint: start it: edge run\n" in result.stderr
 
 
 def test_the_ledger_of_nothing(tmp_path: Path) -> None:

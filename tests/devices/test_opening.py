@@ -11,7 +11,7 @@ import pytest
 from gpiozero.pins.mock import MockFactory
 
 from edge_runtime.app import Device
-from edge_runtime.devices import close, open_devices
+from edge_runtime.devices import Opener, close, open_devices
 from edge_runtime.errors import ConfigError
 
 PI = Path("/proc/device-tree/system/linux,revision").exists()
@@ -91,7 +91,7 @@ def test_a_missing_sensor_file_names_the_device_and_the_way_out(tmp_path: Path) 
         (Device("b", "LED", {"pin": 99}), "device 'b' (LED) cannot be opened: 99 is not a valid pin name"),
         (
             Device("b", "MCP3008", {"channel": 8}),
-            "device 'b' (MCP3008) cannot be opened: channel must be between 0 and 7",
+            "device 'b' (MCP3008): channel may not be 8",
         ),
         (Device("b", "LED", {"pni": 17}), "device 'b' (LED) takes no argument 'pni'; did you mean 'pin'?"),
         (
@@ -107,6 +107,67 @@ def test_one_bad_device_closes_the_others(spec: Device, reason: str) -> None:
     assert reason in str(error.value)
     again = open_devices(specs[:1], simulate=True)  # and leaves no pin taken
     close(again)
+
+
+LEFT = {"driver": "Motor", "forward": 4, "backward": 14}
+RIGHT = {"driver": "PhaseEnableMotor", "phase": 5, "enable": 12}
+
+
+def test_devices_within_a_device() -> None:
+    (rover,) = open_devices([Device("rover", "Robot", {"left": LEFT, "right": RIGHT})], simulate=True)
+    assert (rover.pin, rover.is_output) == ("GPIO4,GPIO14,GPIO5,GPIO12", True)
+    assert type(rover.device.right_motor) is gpiozero.PhaseEnableMotor
+    close([rover])
+    assert rover.device.closed
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"right": {**RIGHT, "phase": 99}}, ": right (PhaseEnableMotor) cannot be opened: 99 is not a valid pin name"),
+        (
+            {"right": {**RIGHT, "enable": 4}},
+            ": right (PhaseEnableMotor) cannot be opened: pin GPIO4 is already in use by",
+        ),
+        ({"right": {**RIGHT, "enable": "x"}}, ": right (PhaseEnableMotor): enable may not be 'x'"),
+    ],
+)
+def test_a_faulty_device_within_a_device_is_named_and_leaves_nothing_open(
+    options: dict[str, object], reason: str
+) -> None:
+    opener = Opener(simulate=True)
+    with pytest.raises(ConfigError) as error:
+        opener.open(Device("rover", "Robot", {"left": LEFT, **options}))
+    assert str(error.value).startswith(f"device 'rover' (Robot){reason}")
+    rover = opener.open(Device("rover", "Robot", {"left": LEFT, "right": RIGHT}))  # no pin is taken
+    close([rover])
+
+
+def test_a_part_of_a_part_is_named_by_its_path() -> None:
+    arms = {"driver": "LEDBoard", "pins": [5, {"driver": "LEDBoard", "top": 99}]}
+    with pytest.raises(ConfigError) as error:
+        open_devices([Device("tree", "LEDBoard", {"arms": arms})], simulate=True)
+    assert str(error.value) == (
+        "device 'tree' (LEDBoard): arms (LEDBoard): pins[1] (LEDBoard) cannot be opened: 99 is not a valid pin name"
+    )
+
+
+def test_a_board_that_refuses_its_parts_closes_them() -> None:
+    opener = Opener(simulate=True)
+    display = {"driver": "LEDCharDisplay", "pins": [5, 6, 13, 19, 26, 16, 20]}
+    spec = Device("clock", "LEDMultiCharDisplay", {"char": display, "pins": [2, 3], "initial_value": "123"})
+    with pytest.raises(ConfigError, match="length of value must not exceed the number of characters"):
+        opener.open(spec)
+    led = opener.open(Device("led", "LED", {"pin": 5}))
+    close([led])
+
+
+def test_all_sockets_hang_on_the_same_pins() -> None:
+    opened = open_devices(
+        [Device(f"s{n}", "Energenie", {"socket": n, "initial_value": None}) for n in (1, 2)], simulate=True
+    )
+    assert [device.pin for device in opened] == ["GPIO17,GPIO22,GPIO23,GPIO27,GPIO24,GPIO25"] * 2
+    close(opened)
 
 
 def test_channels_of_one_chip_share_its_bus_and_keep_others_off() -> None:
@@ -185,6 +246,26 @@ def test_a_driver_of_ones_own_that_fails(tmp_path: Path, caplog: pytest.LogCaptu
         open_devices([Device("s", "stubborn_x", {"fail": True})], extra=extra)
 
 
+TOLD = """
+class Told:
+    value = 1
+    wiring = "I2C1 0x76"
+
+    def __init__(self, lamp=None):
+        self.lamp = lamp
+"""
+
+
+def test_a_driver_of_ones_own_tells_its_wiring_and_may_hold_devices(tmp_path: Path) -> None:
+    extra = hardware(tmp_path, "told_x", TOLD)
+    with_lamp = Device("t", "told_x", {"lamp": {"driver": "LED", "pin": 5}})
+    (real,) = open_devices([Device("t", "told_x")], extra=extra)
+    assert real.pin == "I2C1 0x76"
+    (opened,) = open_devices([with_lamp], simulate=True, extra=extra)
+    assert (opened.simulated, opened.device.value) == (True, 0)
+    close([opened, real])
+
+
 FAKE_PINS = """
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
@@ -220,6 +301,25 @@ def test_real_devices_share_one_factory_which_ends_with_them() -> None:
         assert type(factory).__name__ == "Factory"
         assert gpiozero.Device.pin_factory is factory
         assert opened[2].device.value == pytest.approx(0, abs=0.001)
+    finally:
+        close(opened)
+    assert gpiozero.Device.pin_factory is None
+
+
+@pytest.mark.usefixtures("_fake_pins")
+def test_devices_within_real_devices_share_the_factory_too() -> None:
+    display = {"driver": "LEDCharDisplay", "pins": [5, 6, 13, 19, 26, 16, 20]}
+    opened = open_devices(
+        [
+            Device("rover", "Robot", {"left": LEFT, "right": {**RIGHT, "phase": 7}}),
+            Device("clock", "LEDMultiCharDisplay", {"char": display, "pins": [2, 3], "initial_value": "42"}),
+        ]
+    )
+    try:
+        rover, clock = (device.device for device in opened)
+        parts = [rover, *rover, *rover.left_motor, clock, clock.char, *clock.char, clock.plex, *clock.plex]
+        assert {id(part.pin_factory) for part in parts} == {id(gpiozero.Device.pin_factory)}
+        assert clock.value == ("4", "2")
     finally:
         close(opened)
     assert gpiozero.Device.pin_factory is None

@@ -57,6 +57,18 @@ async def test_what_came_down_does_not_go_up_again(bus: Bus, store: Store) -> No
     assert queued(store) == {"function/f": 1}
 
 
+async def test_what_a_device_published_does_not_go_back_to_the_devices(tmp_path: Path) -> None:
+    rules = [Rule("#", ("broker", "uplink"))]
+    store = await Store.open(tmp_path / "lan", {"broker": QueueLimits(), "uplink": QueueLimits()}, clock=CLOCK)
+    bus = Bus(store, rules, aws_quotas=True)
+    await bus.emit(event("lamp/set", source="mqtt/local"), event("lamp/set", source="mqtt/house"))
+    await bus.emit(event("lamp/set", source="link"))
+    assert queued(store) == {"broker": 2, "uplink": 2}
+    with pytest.raises(LimitError, match="AWS IoT Core allows 131072"):
+        await bus.emit(event("lamp/set", b"x" * 131_073, source="mqtt/local"))
+    await store.close()
+
+
 async def test_nothing_is_accepted_when_one_of_them_is_wrong(bus: Bus, store: Store) -> None:
     with pytest.raises(LimitError, match="wildcards belong in filters"):
         await bus.emit(event("device/soil"), event("device/+"))

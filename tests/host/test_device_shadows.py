@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from edge_runtime.app import App, Device, QueueLimits, Rule, ShadowKey
+from edge_runtime.app import App, Device, Guard, QueueLimits, Rule, ShadowKey
 from edge_runtime.clock import FakeClock, make_event
 from edge_runtime.cloud.shadows import Shadows
 from edge_runtime.errors import EdgeError
@@ -96,8 +98,8 @@ class Site:
 
 
 @asynccontextmanager
-async def site(folder: Path, *devices: Device) -> AsyncIterator[Site]:
-    clock = FakeClock()
+async def site(folder: Path, *devices: Device, later_s: float = 0) -> AsyncIterator[Site]:
+    clock = FakeClock(1_700_000_000 + later_s)
     queues = dict.fromkeys(["", *(f"device/{name}" for name in OUTPUTS)], QueueLimits())
     store = await Store.open(folder / "state", queues, clock=clock)
     it = Site(store, clock, devices, folder)
@@ -171,7 +173,7 @@ async def test_what_a_device_does_not_take_stays_in_the_delta_and_is_said_once(
         assert it.store.counters("device/fan").dead == 1
         await it.desire("station", fan={"speed": 0.25})
         await it.becomes("station", desired={"fan": {"speed": 0.25}}, reported={"fan": {"speed": 0.25}})
-    assert len([r for r in caplog.records if "does not take" in r.getMessage()]) == 1
+    assert len([r for r in caplog.records if re.search("does not take|knows no", r.getMessage())]) == 1
 
 
 async def dead(it: Site, name: str) -> int:
@@ -244,6 +246,37 @@ async def test_a_report_that_is_refused_is_said_and_ends_nothing(
         assert isinstance(await it.shadows.delete(""), Accepted)
         await it.command("pump", b"off")
         await it.becomes(reported={"pump": 0})
+
+
+LEASED = replace(PUMP, guard=Guard(lease_s=30))
+
+
+async def test_what_a_guard_ends_is_reported_and_stays_desired_and_is_not_commanded_again(tmp_path: Path) -> None:
+    async with site(tmp_path, LEASED) as it:
+        await it.becomes(reported={"pump": 0})
+        await it.desire(pump="on")
+        await it.becomes(desired={"pump": "on"}, reported={"pump": "on"})
+        await it.becomes(desired={"pump": "on"}, reported={"pump": "off"})  # the lease is over
+        await it.settle()
+        assert (await it.value("pump"), it.store.counters("device/pump").produced) == (0, 1)
+        await it.desire(pump="on")  # once more: it is meant, for one lease more
+        await it.becomes(desired={"pump": "on"}, reported={"pump": "on"})
+    async with site(tmp_path, LEASED, later_s=5) as it:  # the lease would go on, but the host has ended it
+        await it.settle()
+        assert (await it.value("pump"), it.store.counters("device/pump").produced) == (0, 2)
+        assert (await it.state())["desired"] == {"pump": "on"}
+
+
+@pytest.mark.parametrize(("later_s", "starts"), [(20, True), (40, False), (-3600, False)])
+async def test_what_was_desired_while_a_guarded_output_was_not_there_is_done_if_it_is_not_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, later_s: float, *, starts: bool
+) -> None:
+    async with site(tmp_path, FAN) as it:  # the pump is not there
+        await it.desire(pump="on")
+    async with site(tmp_path, LEASED, later_s=later_s) as it:
+        await it.becomes(desired={"pump": "on"}, reported={"pump": "on" if starts else "off"})
+        assert await it.value("pump") == (1 if starts else 0)
+    assert ("it was for a time that is over" in caplog.text) is not starts
 
 
 class Frail(Shadows):

@@ -1,138 +1,19 @@
-"""Devices that cannot be opened, that hang, that obey; drivers are files, as a user writes them."""
+"""Devices that cannot be opened, that hang, that tell."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edge_runtime.app import App, Device, Overflow, QueueLimits, Rule
+from edge_runtime.app import App, Device
 from edge_runtime.clock import FakeClock, make_event
-from edge_runtime.errors import ConfigError, StoreError
-from edge_runtime.host.bus import Bus
-from edge_runtime.host.hardware import Actuator, Hardware, late_trigger
-from edge_runtime.model import Emit, Event, Trigger
-from edge_runtime.store.store import Store
-
-BUTTON = Device("button", "Button", {"pin": 17})
-LAMP = Device("lamp", "PWMLED", {"pin": 27})
-RULES = (
-    Rule("device/lamp/set", ("device/lamp",)),
-    Rule("device/odd/set", ("device/odd",)),
-    Rule("device/+", ("uplink",)),
-    Rule("device/button/#", ("uplink",)),
-)
-# Opens once its file is there, and then reads from it; with "hang" in the file reading never ends.
-FLAKY = '''
-import threading
-from pathlib import Path
-
-class Flaky:
-    """A sensor that comes and goes."""
-
-    def __init__(self, path, hang=False):
-        if hang:
-            threading.Event().wait()
-        self._path = Path(path)
-        self._path.stat()
-
-    @classmethod
-    def simulated(cls, path, hang=False):
-        return cls(path, hang)
-
-    @property
-    def value(self):
-        text = self._path.read_text()
-        if text == "hang":
-            threading.Event().wait()
-        return float(text)
-'''
-# An output whose value JSON has no form for.
-ODD = '''
-class Odd:
-    """A display that remembers what it was told."""
-
-    value = property(lambda self: self._value, lambda self, value: setattr(self, "_value", complex(value)))
-
-    def __init__(self):
-        self._value = 0
-
-    @classmethod
-    def simulated(cls):
-        return cls()
-'''
-
-
-class Site:
-    """Hardware at work, with its parts as plain tasks."""
-
-    def __init__(self, store: Store, clock: FakeClock, hardware: Hardware) -> None:
-        self.store = store
-        self.clock = clock
-        self.hardware = hardware
-        self.bus = Bus(store, RULES, aws_quotas=False)
-        self.tasks: dict[str, asyncio.Task[None]] = {}
-        self.sources: set[str] = set()
-        self.begin("devices", lambda: hardware.run(store, self.bus, self.begin))
-
-    def begin(self, name: str, run: Callable[[], Awaitable[None]], *, source: bool = False) -> None:
-        """Start a part."""
-        assert name not in self.tasks
-        self.tasks[name] = asyncio.ensure_future(run())
-        if source:
-            self.sources.add(name)
-
-    async def until(self, happened: Callable[[], object]) -> None:
-        """Return when it has happened."""
-        async with asyncio.timeout(20):
-            while not happened():
-                await self.store.work(lambda _: None)
-
-    async def emitted(self, count: int) -> list[Event]:
-        """Return what was emitted, once it is so many events."""
-        queue = self.store.queue("uplink")
-        await self.until(lambda: len(queue) >= count)
-        return [message.event for message in await queue.get(100)]
-
-    async def command(self, name: str, payload: bytes) -> Event:
-        """Emit a command for a device."""
-        event = make_event(self.clock, f"device/{name}/set", payload, "function/f")
-        await self.bus.emit(event)
-        return event
-
-
-@asynccontextmanager
-async def site(
-    folder: Path, *devices: Device, uplink: QueueLimits | None = None, patience_s: float = 20
-) -> AsyncIterator[Site]:
-    drivers = folder / "hardware"
-    drivers.mkdir(exist_ok=True)
-    (drivers / "flaky_sensor.py").write_text(FLAKY, encoding="utf-8")
-    (drivers / "odd_display.py").write_text(ODD, encoding="utf-8")
-    clock = FakeClock()
-    queues = dict.fromkeys(["", "device/lamp", "device/odd", "uplink"], QueueLimits())
-    queues |= {"uplink": uplink or QueueLimits()}
-    store = await Store.open(folder / "state", queues, clock=clock)
-    app = App("pi-7", folder, devices=devices)
-    hardware = Hardware(app, clock, simulate=True, patience_s=patience_s)
-    it = Site(store, clock, hardware)
-    try:
-        yield it
-    finally:
-        for task in it.tasks.values():
-            task.cancel()
-        await asyncio.gather(*it.tasks.values(), return_exceptions=True)
-        await hardware.close()
-        await store.close()
-
-
-def flaky(folder: Path, *, hang: bool = False) -> Device:
-    return Device("soil", "flaky_sensor", {"path": str(folder / "soil"), "hang": hang}, every_s=1)
+from edge_runtime.errors import ConfigError
+from edge_runtime.host.hardware import Hardware, late_trigger
+from edge_runtime.model import Emit, Trigger
+from tests.host.hardwaresite import BUTTON, LAMP, flaky, site
 
 
 async def test_a_button_tells_and_a_lamp_obeys(tmp_path: Path) -> None:
@@ -170,65 +51,6 @@ async def test_a_button_tells_and_a_lamp_obeys(tmp_path: Path) -> None:
             ("button", 1, "GPIO17", ""),
             ("lamp", 0.5, "GPIO27", ""),
         ]
-
-
-async def test_a_command_that_cannot_be_obeyed_is_a_dead_letter_and_the_next_one_counts(tmp_path: Path) -> None:
-    async with site(tmp_path, LAMP) as it:
-        await it.command("lamp", b'{"volume": 11}')
-        await it.command("lamp", b"on")
-        (said,) = await it.emitted(1)
-        assert json.loads(said.payload)["detail"]["value"] == 1
-        counters = it.store.counters("device/lamp")
-        assert (counters.delivered, counters.dead, counters.queued) == (1, 1, 0)
-
-
-async def test_a_value_that_json_has_no_form_for_is_told_as_a_text(tmp_path: Path) -> None:
-    async with site(tmp_path, Device("odd", "odd_display")) as it:
-        await it.command("odd", b"3")
-        (said,) = await it.emitted(1)
-        assert json.loads(said.payload)["detail"]["value"] == "(3+0j)"
-        (row,) = await it.hardware.rows()
-        assert row["value"] == "(3+0j)"
-
-
-async def test_a_command_is_obeyed_once_although_its_event_is_refused(tmp_path: Path) -> None:
-    full = QueueLimits(limit_bytes=600, when_full=Overflow.REJECT_NEW)
-    async with site(tmp_path, LAMP, uplink=full) as it:
-        for value in (b"0.1", b"0.2", b"0.3"):
-            await it.command("lamp", value)
-        await it.until(lambda: it.store.counters("device/lamp").delivered == 3)
-        assert it.store.counters("uplink").queued <= 1
-        assert (await it.hardware.rows())[0]["value"] == 0.3
-
-
-class _FailingStore:
-    """A store whose first changes fail."""
-
-    def __init__(self, store: Store, failures: int) -> None:
-        self.queue, self._store, self._failures = store.queue, store, failures
-
-    def change(self, *args: Any, **more: Any) -> Awaitable[object]:  # noqa: ANN401 - passed on
-        if self._failures:
-            self._failures -= 1
-            raise StoreError("the disk is gone")
-        return self._store.change(*args, **more)
-
-
-async def test_a_command_is_obeyed_once_although_the_disk_fails(tmp_path: Path) -> None:
-    async with site(tmp_path, LAMP) as it:
-        await it.until(lambda: "device/lamp" in it.tasks)
-        it.tasks["device/lamp"].cancel()
-        store: Any = _FailingStore(it.store, 2)
-        (lamp,) = it.hardware.devices
-        it.begin("lamp", Actuator(lamp, "pi-7", it.clock, store, it.bus, synced=lambda: False).run)
-        await it.command("lamp", b"toggle")
-        await it.until(lambda: it.clock._sleepers)
-        await it.clock.advance(1)
-        await it.clock.advance(1)
-        await it.until(lambda: it.store.counters("device/lamp").delivered == 1)
-        assert (await it.hardware.rows())[0]["value"] == 1
-        (said,) = await it.store.queue("uplink").get(1)
-        assert json.loads(said.event.payload)["detail"]["clock"] == "unsynced"
 
 
 async def test_a_device_that_cannot_be_opened_is_left_out_until_it_can(

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +14,8 @@ import pytest
 
 from edge_runtime.app import JobsSpec, LinkSpec
 from edge_runtime.cloud.jobs import FAILED, REJECTED, SUCCEEDED
-from edge_runtime.errors import ConfigError, EdgeError
-from edge_runtime.host import Host, _signature
+from edge_runtime.errors import EdgeError
+from edge_runtime.host import Host
 from edge_runtime.host.configuration import RESTART
 from edge_runtime.host.jobs import Health, Verdict, release_memo
 from edge_runtime.standin import certs
@@ -245,45 +244,6 @@ async def test_what_earlier_jobs_left_is_removed(tmp_path: Path, shop: Shop, sig
     await device.do(signer.document(shop.url), SUCCEEDED)
     assert list(left.iterdir()) == []
     assert await asyncio.to_thread(tmp_path.is_dir)
-
-
-# -- signatures --------------------------------------------------------------------------------------------------------
-
-
-def test_a_signature_counts_bit_by_bit(tmp_path: Path, signer: Signer) -> None:
-    message = hashlib.sha256(BUNDLE).digest()
-    signature = signer.sign(message)
-    assert _signature.is_signed(message, signature, [bytes(32), signer.key], tmp_path)
-    assert not _signature.is_signed(message, signature, [], tmp_path)
-    for place in range(0, 64, 9):
-        wrong = bytearray(signature)
-        wrong[place] ^= 1 << place % 8
-        assert not _signature.is_signed(message, bytes(wrong), [signer.key], tmp_path)
-    assert not _signature.is_signed(message[::-1], signature, [signer.key], tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_signature_of_rfc_8032(tmp_path: Path) -> None:
-    """Section 7.1, test 2."""
-    key = bytes.fromhex("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c")
-    signature = bytes.fromhex(
-        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
-        "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
-    )
-    assert _signature.is_signed(b"\x72", signature, [key], tmp_path)
-    assert not _signature.is_signed(b"\x73", signature, [key], tmp_path)
-
-
-def test_without_openssl_nothing_is_proved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ConfigError, match="which is not installed"):
-        _signature.is_signed(b"", bytes(64), [bytes(32)], tmp_path)
-    old = tmp_path / "openssl"
-    old.write_text("#!/bin/sh\necho 'unknown option -rawin' >&2\nexit 1\n")
-    old.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{Path(shutil.which('true', path='/bin:/usr/bin') or '').parent}")
-    with pytest.raises(ConfigError, match="cannot be checked with openssl: unknown option"):
-        _signature.is_signed(b"", bytes(64), [bytes(32)], tmp_path)
 
 
 # -- a whole host ------------------------------------------------------------------------------------------------------

@@ -145,3 +145,30 @@ async def test_a_second_connection_with_the_same_name_takes_over() -> None:
     error = await first.lost()
     assert str(error) == "memory ended the connection: session taken over (0x8E)"
     assert error.hint == "another connection uses the same client_id; each device needs its own"
+
+
+async def test_what_arrives_can_be_kept_elsewhere_and_acknowledgements_be_told() -> None:
+    kept: list[Arrived] = []
+    stored: list[Arrived] = []
+    broker = MemoryBroker(keep=kept.append, acked=stored.append)
+    link = MemoryLink(client_id="pi", broker=broker)
+    broker.expect("pi", ["cmd/#"])
+    broker.send("cmd/a", b"1")
+    assert broker.unacknowledged("pi") == 1
+    received: list[str] = []
+    settled = asyncio.Event()
+
+    async def receive(topic: str, payload: bytes, properties: Mapping[str, str]) -> None:
+        received.append(f"{topic} {payload.decode()} {len(properties)}")
+        settled.set()
+
+    assert await link.connect(down=[], received=receive) is True
+    await settled.wait()
+    await link.publish("dt/a", b"2", {})
+    assert (received, [one.topic for one in stored], [one.topic for one in kept]) == (
+        ["cmd/a 1 0"],
+        ["cmd/a"],
+        ["dt/a"],
+    )
+    assert broker.record == []
+    await link.close()

@@ -14,6 +14,7 @@ from edge_runtime.app import (
     Device,
     Function,
     LinkSpec,
+    Measure,
     Overflow,
     QueueLimits,
     RoleAlias,
@@ -81,7 +82,7 @@ def test_a_whole_file_becomes_an_app(folder: Path) -> None:
     assert app.thing == "field-station-1"
     assert app.base == folder
     assert app.devices == (
-        Device("soil", "MCP3008", {"channel": 0}, every_s=10.0, deadband=0.02),
+        Device("soil", "MCP3008", {"channel": 0}, every_s=10.0, measures={"": Measure(deadband=0.02)}),
         Device("button", "Button", {"pin": 17}, debounce_s=0.05),
         Device("pump", "OutputDevice", {"pin": 27}),
         Device("load", "LoadAverage", every_s=5.0, on_change=True, heartbeat_s=3600.0),

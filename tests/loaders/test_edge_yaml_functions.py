@@ -47,10 +47,12 @@ def test_every_key_arrives(folder: Path) -> None:
         archive.writestr("python/deps.py", "")
     it = function(
         folder,
-        "layers: [tools, deps.zip], max_age: 1h, payload: 256KiB, pinned: yes, status_timeout: 5s, concurrency: 1, "
+        "layers: [tools, deps.zip], read: [in, /srv/images], "
+        "max_age: 1h, payload: 256KiB, pinned: yes, status_timeout: 5s, concurrency: 1, "
         "log: {format: json, level: debug}, batch: {size: 5, window: 2s, report_failures: yes}",
     )
     assert it.layers == (folder / "tools", folder / "deps.zip")
+    assert it.read == (folder / "in", Path("/srv/images"))
     assert (it.max_age_s, it.payload_bytes, it.pinned, it.status_timeout_s) == (3600, 262_144, True, 5)
     assert (it.log_format, it.log_level, it.batch) == ("JSON", "DEBUG", Batch(5, 2.0, report_failures=True))
     assert function(folder, "binary: true, concurrency: 0").binary

@@ -13,9 +13,9 @@ from tests.loaders.appfile import load, wrong
 def test_a_misspelt_key_gets_the_nearest_name(folder: Path) -> None:
     [problem] = wrong(folder, "thing: a\ndevices:\n  soil: {driver: LoadAverage, evry: 10s}\n")
     assert problem == (
-        "edge.yaml:3: devices.soil.evry: unknown key; did you mean 'every'? allowed: driver, every, on_change, "
-        "deadband, heartbeat, debounce, shadow, load_average_file, min_load_average, max_load_average, threshold, "
-        "minutes, event_delay"
+        "edge.yaml:3: devices.soil.evry: unknown key; did you mean 'every'? allowed: scale, offset, round, unit, "
+        "range, deadband, driver, every, on_change, heartbeat, debounce, parts, thresholds, volts, guard, shadow, "
+        "load_average_file, min_load_average, max_load_average, threshold, minutes, event_delay"
     )
 
 

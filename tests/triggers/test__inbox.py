@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
+from time import monotonic
 
 from edge_runtime.clock import FakeClock, SystemClock
 from edge_runtime.triggers._inbox import Inbox
@@ -33,7 +35,8 @@ async def test_nothing_is_lost_between_threads() -> None:
 async def test_it_takes_no_more_than_it_may() -> None:
     inbox: Inbox[int] = Inbox(SystemClock(), "test", most=2)
     assert [inbox.put(n) for n in range(3)] == [True, True, False]
-    assert await inbox.wait() == [0, 1]
+    assert inbox.put(9, always=True)
+    assert await inbox.wait() == [0, 1, 9]
     assert inbox.put(3)
     assert await inbox.wait() == [3]
 
@@ -63,6 +66,26 @@ async def test_an_earlier_time_replaces_the_timer() -> None:
     await clock.advance(0.001)
     assert waiting.result() == []
     await inbox.close()
+
+
+async def test_the_machines_time_wakes_whatever_the_clock_says() -> None:
+    inbox: Inbox[int] = Inbox(FakeClock(), "test")
+    begin = monotonic()
+    inbox.arm_machine(begin + 60)
+    inbox.arm_machine(begin + 0.02)
+    inbox.arm_machine(begin + 30)  # a later time changes nothing
+    inbox.arm_machine(math.inf)
+    async with asyncio.timeout(10):
+        assert await inbox.wait() == []
+    assert monotonic() - begin >= 0.02
+    await inbox.close()
+
+
+async def test_it_can_be_woken_without_an_item() -> None:
+    inbox: Inbox[int] = Inbox(FakeClock(), "test")
+    inbox.wake()
+    async with asyncio.timeout(10):
+        assert await inbox.wait() == []
 
 
 async def test_close_leaves_no_task_behind() -> None:

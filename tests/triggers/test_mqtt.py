@@ -412,3 +412,22 @@ def test_options_and_their_defaults() -> None:
 def test_a_bad_filter_is_refused_at_once() -> None:
     with pytest.raises(LimitError, match="'#' may only be the last level"):
         trigger(1883, "a/#/b")
+
+
+async def test_it_connects_when_it_is_told_that_there_is_somebody(mosquitto: Mosquitto) -> None:
+    recorder, ready = Recorder(), asyncio.Event()
+    asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def wait() -> None:
+        if not asked.done():
+            asked.set_result(None)
+        await ready.wait()
+
+    declared = Broker("house", "127.0.0.1", mosquitto.port, ("#",), options={"client_id": "edge-test"})
+    mqtt = MqttTrigger(declared, SystemClock(), random=Soon(), ready=wait)
+    async with running(mqtt, recorder):
+        await asked
+        assert not any("edge-test" in line for line in mosquitto.log)
+        ready.set()
+        await up(mqtt)
+        assert any("edge-test" in line for line in mosquitto.log)

@@ -5,74 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import queue
 import threading
-from random import Random
-from typing import Any
 
 import pytest
 
-from edge_runtime.app import Device
+from edge_runtime.app import Device, Measure
 from edge_runtime.clock import FakeClock
-from edge_runtime.devices import OpenDevice, close, open_devices
+from edge_runtime.devices import close, open_devices
 from edge_runtime.devices.simulation import Simulated
 from edge_runtime.errors import QueueFullError, StoreError
 from edge_runtime.model import Trigger
-from edge_runtime.triggers.sample import SampleTrigger
 from tests.triggers.recorder import Recorder, running
+from tests.triggers.sensors import Sensor, answered, device, trigger
 
 _LOST = object()
-
-
-class Sensor:
-    """A driver whose readings a test hands out: a value, an error to raise, or nothing yet (it hangs)."""
-
-    def __init__(self, *readings: object) -> None:
-        self._readings: queue.SimpleQueue[object] = queue.SimpleQueue()
-        self.give(*readings)
-        self.reads = 0
-
-    def give(self, *readings: object) -> None:
-        """Hand out readings for the next questions."""
-        for reading in readings:
-            self._readings.put(reading)
-
-    @property
-    def value(self) -> object:
-        """Take the next reading, and wait for it when there is none."""
-        self.reads += 1
-        reading = self._readings.get()
-        if isinstance(reading, Exception):
-            raise reading
-        return reading
-
-
-class Highest(Random):
-    """Draws the highest number each time."""
-
-    def uniform(self, a: float, b: float) -> float:
-        """Return the end of the range."""
-        return max(a, b)
-
-
-def device(sensor: Sensor, name: str = "soil", **spec: Any) -> OpenDevice:  # noqa: ANN401 - fields of Device
-    """Wrap a test's sensor as an open device."""
-    return OpenDevice(name, Device(name, "moisture", **{"every_s": 1.0, **spec}), sensor, simulated=False, pin="")
-
-
-def trigger(clock: FakeClock, *devices: OpenDevice) -> SampleTrigger:
-    """Make the trigger of a test."""
-    return SampleTrigger(devices, "pi-7", clock, synced=lambda: True, random=Highest())
-
-
-async def answered(sample: SampleTrigger, *, but: str = "") -> None:
-    """Return when every device but one has answered and the trigger has dealt with it.
-
-    The threads need real time, and a reading that is not emitted leaves nothing to be awaited.
-    """
-    while any(s.asked_ns is not None for s in sample._sensors if s.opened.name != but):  # noqa: ASYNC110 - see above
-        await asyncio.sleep(0)
-    await asyncio.sleep(0)
 
 
 async def test_a_reading_now_and_one_every_second() -> None:
@@ -100,20 +46,36 @@ async def test_a_reading_now_and_one_every_second() -> None:
 
 async def test_the_grid_does_not_drift_and_missed_times_are_left_out() -> None:
     clock, recorder, sensor = FakeClock(), Recorder(), Sensor(0)
-    async with running(trigger(clock, device(sensor)), recorder):
+    sample = trigger(clock, device(sensor))
+    async with running(sample, recorder):
+        await recorder.until(1)
+        await clock.advance(1)  # what is asked for now comes at 4.3 s
+        await clock.advance(3.3)
+        sensor.give(1)
+        await recorder.until(2)
+        sensor.give(2)
+        await clock.advance(0.7)
+        await recorder.until(3)
+    assert [e.time.mono_ns / 1e9 - 1 for e in recorder.events] == [0, 4.3, 5]
+    assert sample.left_out == {"soil": 3}
+
+
+async def test_while_the_store_is_busy_reading_goes_on() -> None:
+    clock, recorder, sensor = FakeClock(), Recorder(), Sensor(0)
+    sample = trigger(clock, device(sensor))
+    async with running(sample, recorder):
         await recorder.until(1)
         recorder.gate.clear()
-        sensor.give(1)
-        await clock.advance(1)
-        await recorder.tried(2)  # the store is busy from 1.0 to 4.3 s
-        await clock.advance(3.3)
-        sensor.give(2)
+        for n in range(1, 4):
+            sensor.give(n)
+            await clock.advance(1)
+            await answered(sample)
+        assert len(recorder.events) == 1
         recorder.gate.set()
-        await recorder.until(3)  # what is overdue is read once
-        sensor.give(3)
-        await clock.advance(0.7)
         await recorder.until(4)
-    assert [e.time.mono_ns / 1e9 - 1 for e in recorder.events] == [0, 1, 4.3, 5]
+    assert [len(call) for call in recorder.calls] == [1, 1, 2]
+    assert [e.time.mono_ns / 1e9 - 1 for e in recorder.events] == [0, 1, 2, 3]
+    assert sample.left_out == {}
 
 
 async def test_readings_of_one_tick_go_in_one_emit() -> None:
@@ -130,9 +92,8 @@ async def test_a_slow_device_holds_the_others_up_for_a_moment_only() -> None:
     sample = trigger(clock, device(slow, "slow"), device(quick, "quick"))
     async with running(sample, recorder):
         await answered(sample, but="slow")
-        await clock.advance(0.049)
-        assert recorder.topics == []
-        await clock.advance(0.001)
+        assert recorder.topics == []  # a twentieth of a second, of the machine's
+        await recorder.until(1)
         assert recorder.topics == ["device/quick"]
         slow.give(7)
         await recorder.until(2)
@@ -143,7 +104,7 @@ async def test_on_change_deadband_and_heartbeat() -> None:
     clock, recorder = FakeClock(), Recorder()
     sensor = Sensor()
     values = [5, 5, 5.2, 6, 6, 6, 6, 6]
-    sample = trigger(clock, device(sensor, deadband=0.5, heartbeat_s=3))
+    sample = trigger(clock, device(sensor, measures={"": Measure(deadband=0.5)}, heartbeat_s=3))
     async with running(sample, recorder):
         for value in values:
             sensor.give(value)
@@ -164,8 +125,9 @@ async def test_on_change_deadband_and_heartbeat() -> None:
         (OSError("bus is gone"), "OSError: bus is gone"),
         (math.nan, "the reading is nan"),
         (None, "the device gave no reading"),
-        (_LOST, f"the reading {_LOST!r} has no form in JSON: Object of type object is not JSON serializable"),
+        (_LOST, f"the reading is {_LOST!r}, which has no form in JSON"),
     ],
+    ids=["raises", "nan", "none", "no JSON"],
 )
 async def test_a_fault_is_told_once_and_ends_with_the_next_good_reading(reading: object, reason: str) -> None:
     clock, recorder, sensor = FakeClock(), Recorder(), Sensor(1, reading, reading, 1, reading)
@@ -176,11 +138,16 @@ async def test_a_fault_is_told_once_and_ends_with_the_next_good_reading(reading:
             if sensor.reads == 5:
                 break
             await clock.advance(1)
-    assert recorder.topics == ["device/soil", "device/soil/fault", "device/soil", "device/soil/fault"]
+    topics = ["", "/fault", "/recovered", "", "/fault"]
+    assert recorder.topics == [f"device/soil{topic}" for topic in topics]
     fault = json.loads(recorder.events[1].payload)
     assert fault["detail-type"] == "Sensor moisture Fault"
     assert (fault["detail"]["value"], fault["detail"]["previous"], fault["detail"]["reason"]) == (None, 1, reason)
-    assert [detail["seq"] for detail in recorder.details] == [1, 2, 3, 4]
+    recovered = json.loads(recorder.events[2].payload)
+    assert recovered["detail-type"] == "Sensor moisture Recovered"
+    told = [recovered["detail"][key] for key in ("value", "previous", "held_s")]
+    assert told == [1, 1, 5.0]  # tried again after waits of 1 and 2 s, each up to the next full second after it
+    assert [detail["seq"] for detail in recorder.details] == [1, 2, 3, 4, 5]
 
 
 async def test_a_failing_device_is_tried_with_back_off_on_its_grid() -> None:
@@ -202,20 +169,39 @@ async def test_a_failing_device_is_tried_with_back_off_on_its_grid() -> None:
 
 async def test_a_hung_device_stops_nobody_and_is_asked_only_once() -> None:
     clock, recorder, hung, good = FakeClock(), Recorder(), Sensor(), Sensor()
-    sample = trigger(clock, device(hung, "hung"), device(good, "good", every_s=2.0))
+    sample = trigger(clock, device(hung, "hung"), device(good, "good", every_s=2.0), patience_s=0.2)
     async with running(sample, recorder):
-        for n in range(6):
-            good.give(n)
-            await answered(sample, but="hung")
+        good.give(0)
+        await recorder.until(2)
+        assert recorder.topics == ["device/good", "device/hung/fault"]
+        assert recorder.details[1]["reason"] == "the reading has not come back for 0.2 s"
+        for n in range(1, 4):
             await clock.advance(2)
-        assert recorder.topics == ["device/good"] * 3 + ["device/hung/fault"] + ["device/good"] * 3
-        assert recorder.details[3]["reason"] == "the reading has not come back for 5 s"
-        assert hung.reads == 1
+            good.give(n)
+            await recorder.until(2 + n)
+        assert recorder.topics[2:] == ["device/good"] * 3
+        assert (hung.reads, sample.awaited) == (1, {"hung"})
+        assert sample.left_out == {"hung": 6}
         hung.give(3.5)
-        good.give(6)
-        await answered(sample)
-        await recorder.until(9)
-    assert set(recorder.topics[7:]) == {"device/hung", "device/good"}
+        await recorder.until(7)
+    assert recorder.topics[5:] == ["device/hung/recovered", "device/hung"]
+
+
+async def test_a_hung_device_is_not_asked_a_second_time_by_a_trigger_that_is_started_again() -> None:
+    clock, sensor = FakeClock(), Sensor()
+    sample = trigger(clock, device(sensor), patience_s=0.05)
+    first, second = Recorder(), Recorder()
+    async with running(sample, first):
+        await first.until(1)
+        assert await asyncio.to_thread(sensor.asked.wait, 10)
+    async with running(sample, second):
+        await clock.advance(1)
+        assert sensor.reads == 1
+        sensor.give(1, 2)  # the first answer belongs to the run that is over
+        await second.until(2)
+    assert first.topics == ["device/soil/fault"]
+    assert second.topics == ["device/soil/recovered", "device/soil"]
+    assert [detail["value"] for detail in second.details] == [2, 2]
 
 
 async def test_what_the_store_refuses_is_counted_and_reading_goes_on() -> None:
@@ -254,6 +240,13 @@ async def test_a_simulated_converter_and_real_load() -> None:
     assert found["load"]["simulated"] is False
     assert found["rgb"]["value"] == [0, 0, 0]
     assert found["load"]["value"] >= 0
+
+
+async def test_with_nothing_to_read_it_waits() -> None:
+    clock, recorder = FakeClock(), Recorder()
+    async with running(trigger(clock), recorder):
+        await clock.advance(60)
+    assert recorder.tries == 0
 
 
 async def test_it_ends_and_leaves_no_thread_and_no_task() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
 from collections.abc import Awaitable, Callable
@@ -120,6 +121,35 @@ async def test_an_archive_and_its_layers_are_read_from_inside(
     assert found is not None
     if next(layer.active for layer in found.layers if layer.name == "files"):
         assert told == ["/opt/python/dep.py", "/var/task", "/var/task/app.py"]
+
+
+async def test_a_folder_of_the_device_is_read_by_the_function_that_names_it_and_by_no_other(
+    pools: Callable[..., Awaitable[Pool]], tmp_path: Path
+) -> None:
+    source = """
+import os, pathlib
+def handler(event, context):
+    try:
+        found = pathlib.Path(event).read_text()
+    except OSError as error:
+        return type(error).__name__
+    return [found, os.access(event, os.W_OK)]
+"""
+    for name, text, file in (("code", source, "app.py"), ("images", "a picture", "a.jpg"), ("other", "", "b.jpg")):
+        (tmp_path / name).mkdir(mode=0o755)
+        (tmp_path / name / file).write_text(text, encoding="utf-8")
+    allowed = Function("a", tmp_path / "code", "app.handler", read=(tmp_path / "images", tmp_path / "not-there"))
+    pool = await pools(allowed, Function("b", tmp_path / "code", "app.handler"), isolation=jail())
+
+    async def read(name: str, path: Path) -> object:
+        return value(await pool.invoke(name, json.dumps(str(path)).encode(), request_id="r"))
+
+    assert await read("a", tmp_path / "images" / "a.jpg") == ["a picture", False]
+    found = pool.isolation()
+    assert found is not None
+    if next(layer.active for layer in found.layers if layer.name == "files"):
+        assert await read("a", tmp_path / "other" / "b.jpg") == "FileNotFoundError"
+        assert await read("b", tmp_path / "images" / "a.jpg") == "FileNotFoundError"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives functions users")
