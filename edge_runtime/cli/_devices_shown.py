@@ -7,6 +7,8 @@ from typing import Any
 
 from edge_runtime.cli._common import duration
 
+_MOST_SHOWN = 72
+
 
 def devices_shown(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, object]]:
     """Return the rows of the host's verb `devices` as columns that a person reads."""
@@ -15,7 +17,7 @@ def devices_shown(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, object]]:
             "name": row["name"],
             "driver": row["driver"],
             "wiring": row.get("pin"),
-            "value": valued(row.get("value"), row.get("unit")),
+            "value": _short(valued(row.get("value"), row.get("unit"))),
             "last event": _event(row),
             "heard by": row.get("listeners"),
             "simulated": row.get("simulated"),
@@ -36,6 +38,11 @@ def valued(value: object, unit: object) -> object:
     if value is None or not isinstance(unit, str) or not unit:
         return number(value)
     return f"{number(value)} {unit}"
+
+
+def _short(value: object) -> object:
+    """Return a text that leaves room for the other columns; `--json` has all of it."""
+    return f"{value[: _MOST_SHOWN - 3]}..." if isinstance(value, str) and len(value) > _MOST_SHOWN else value
 
 
 def number(value: object) -> object:

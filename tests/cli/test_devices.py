@@ -21,6 +21,7 @@ from rich.console import Console
 
 from edge_runtime.cli._common import when
 from edge_runtime.cli._devices_picture import drawn
+from edge_runtime.cli._devices_shown import devices_shown
 from edge_runtime.cli._devices_watch import Picture, cells, seen
 from edge_runtime.cli._sparkline import sparkline
 from tests.cli.fakehost import edge, running
@@ -292,3 +293,10 @@ def _all_of(terminal: int) -> bytes:
         except OSError:  # how Linux tells the end of a pseudo terminal
             os.close(terminal)
             return data
+
+
+def test_a_value_of_many_parts_leaves_room_for_the_other_columns() -> None:
+    parts = {f"part_{number}": number for number in range(40)}
+    (row,) = devices_shown([{**ROWS[0], "value": parts, "unit": {}}])
+    assert len(str(row["value"])) == 72
+    assert str(row["value"]).endswith("...")
