@@ -55,7 +55,7 @@ week: setup
 	$(BIN)/edge run components/field_station --simulate --script hardware/traces/field-week.jsonl
 
 test: system setup-dev check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 quick: setup-dev
 	$(BIN)/python -m pytest -m "not long" --ignore tests/faults --ignore tests/system

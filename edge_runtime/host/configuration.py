@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 KEY = "app"
+THING = "EDGE_THING"
+"""The variable by which the recipe of a component says what the thing is called: as the core device."""
 RESTART = 75
 """The exit status that asks whoever started the process to start it again (`EX_TEMPFAIL` of sysexits.h)."""
 _FIRST_S = 5.0
@@ -190,9 +192,15 @@ async def _ask(ipc: Ipc) -> Mapping[str, Any]:
     try:
         answer = await ipc.request("GetConfiguration", {"keyPath": [KEY]})
     except NotFoundError:
-        return _NONE
+        return _core()
     value = answer.get("value")
-    return value if isinstance(value, Mapping) else {KEY: value}
+    return {**_core(), **(value if isinstance(value, Mapping) else {KEY: value})}
+
+
+def _core() -> Mapping[str, Any]:
+    """Return what the recipe lays over the app: on a core device the thing is the core, whatever the file says."""
+    name = os.environ.get(THING)
+    return {"thing": name} if name else _NONE
 
 
 def _is_unknown(error: LinkError) -> bool:

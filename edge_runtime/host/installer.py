@@ -14,6 +14,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import platform
+import re
+import socket
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -69,6 +71,26 @@ def _keys_offline(releases: Releases, state: Path) -> Sequence[bytes]:
         return _keys(last) if last is not None else []
 
 
+def place_for_good(releases: Releases, state: Path, bundle: Path) -> str:
+    """Put a bundle in place while no host runs, without a trial and whatever its number; return its folder name. Blocks.
+
+    It is for one who keeps proofs and versions of his own, and goes back to an older one where he must: the nucleus of
+    Greengrass. `state` is a folder for temporary files.
+
+    Raises: BundleError when it is no release of an app or not for this machine; StoreError.
+    """
+    opened = open_bundle(bundle, [], state, releases.files())
+    BundleInstaller.check_for_here(opened)
+    if APP_FILE not in {file.path for file in opened.manifest.files}:
+        raise BundleError(f"{bundle.name} has no {APP_FILE}: it is no release of an app")
+    name = name_of(opened)
+    if name != releases.current or releases.record().trial is not None:
+        releases.stage(opened, name)
+        releases.put_in_place(name, 0.0)
+        releases.confirm()
+    return name
+
+
 def _keys(app: App) -> Sequence[bytes]:
     """Return the keys that may sign the release after this app."""
     spec = app.link.jobs if app.link is not None else None
@@ -92,6 +114,27 @@ class BundleInstaller:
         self._watching: asyncio.Task[None] | None = None
         self._verdict: asyncio.Future[Health] | None = None
         self._one = asyncio.Lock()
+
+    def deployed(self) -> App:
+        """Return the app of the release that runs; one that does nothing when there is none yet. For a start; blocks.
+
+        A release that cannot be loaded and is on trial makes way for the one before it.
+
+        Raises: ConfigError when the release that runs is wrong, StoreError.
+        """
+        releases = self.releases
+        if reason := releases.begin():
+            _log.error("the release on trial was given up, the one before it goes on: %s", reason)
+        if not releases.current:
+            _log.warning("no app is in %s yet; send one: edge deploy, or edge install", releases.root)
+            return App(_host_name(), releases.root)
+        try:
+            return load_app(releases.app_file, self._state)
+        except ConfigError as error:
+            if not releases.give_up(str(error)):
+                raise
+            _log.error("the release on trial was given up, the one before it goes on: %s", error)
+            return load_app(releases.app_file, self._state)
 
     # -- the hosts -----------------------------------------------------------------------------------------------------
 
@@ -244,3 +287,8 @@ class BundleInstaller:
         except EdgeError as error:
             return f"function {name!r}: {error}"
         return f"function {name!r} does not start: {why_not(result)}" if result.error else ""
+
+
+def _host_name() -> str:
+    """Return a name for a thing that nobody has named: that of the machine."""
+    return re.sub("[^a-zA-Z0-9:_-]", "-", socket.gethostname())[:128] or "thing"

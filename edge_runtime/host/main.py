@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-import re
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_runtime.app import App
 from edge_runtime.errors import ConfigError, EdgeError
 from edge_runtime.host.configuration import Configuration, dial, is_component
 from edge_runtime.host.host import Host
-from edge_runtime.host.installer import BundleInstaller
 from edge_runtime.host.notify import Notifier
 from edge_runtime.loaders import load_app
-from edge_runtime.releases import APP_FILE, CURRENT, Releases
+
+if TYPE_CHECKING:
+    from edge_runtime.host.installer import BundleInstaller
+    from edge_runtime.releases import Releases
 
 _log = logging.getLogger(__name__)
 _M_ARENA_MAX = -8
@@ -49,11 +49,13 @@ def run(app_path: Path, state: Path, *, simulate: bool = False, watch: bool = Fa
         format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    releases = Releases(app_path) if app_path.is_dir() else None
-    if releases is not None:
-        app_path = releases.root / CURRENT / APP_FILE
-    with releases.held() if releases is not None else contextlib.nullcontext():
-        return asyncio.run(_run(app_path, state, releases, simulate=simulate, watch=watch))
+    if not app_path.is_dir():
+        return asyncio.run(_run(app_path, state, None, simulate=simulate, watch=watch))
+    from edge_runtime.releases import APP_FILE, CURRENT, Releases  # noqa: PLC0415 - an app file needs none of it
+
+    releases = Releases(app_path)
+    with releases.held():
+        return asyncio.run(_run(releases.root / CURRENT / APP_FILE, state, releases, simulate=simulate, watch=watch))
 
 
 async def _run(app_path: Path, state: Path, releases: Releases | None, *, simulate: bool, watch: bool) -> int:
@@ -63,10 +65,10 @@ async def _run(app_path: Path, state: Path, releases: Releases | None, *, simula
     if is_component(os.environ):
         configuration = Configuration(app_path, state, dial)
         await configuration.fetch()
-    app = load_app(app_path, state) if releases is None else _deployed(releases, state)
+    installer = _installer(releases, state) if releases is not None else None
+    app = load_app(app_path, state) if installer is None else installer.deployed()
     if configuration is not None and app.link is not None and app.link.driver == "greengrass":
         configuration = Configuration(app_path, state, partial(dial, str(app.link.options.get("component") or "")))
-    installer = BundleInstaller(releases, state) if releases is not None else None
     make = partial(
         Host,
         state=state,
@@ -81,30 +83,10 @@ async def _run(app_path: Path, state: Path, releases: Releases | None, *, simula
         notifier.close()
 
 
-def _deployed(releases: Releases, state: Path) -> App:
-    """Return the app of the release that runs; one that does nothing when there is none yet.
+def _installer(releases: Releases, state: Path) -> BundleInstaller:
+    from edge_runtime.host.installer import BundleInstaller  # noqa: PLC0415 - an app file needs none of it
 
-    A release that cannot be loaded and is on trial makes way for the one before it.
-
-    Raises: ConfigError when the release that runs is wrong, StoreError.
-    """
-    if reason := releases.begin():
-        _log.error("the release on trial was given up, the one before it goes on: %s", reason)
-    if not releases.current:
-        _log.warning("no app is in %s yet; send one: edge deploy, or edge install", releases.root)
-        return App(_host_name(), releases.root)
-    try:
-        return load_app(releases.app_file, state)
-    except ConfigError as error:
-        if not releases.give_up(str(error)):
-            raise
-        _log.error("the release on trial was given up, the one before it goes on: %s", error)
-        return load_app(releases.app_file, state)
-
-
-def _host_name() -> str:
-    """Return a name for a thing that nobody has named: that of the machine."""
-    return re.sub("[^a-zA-Z0-9:_-]", "-", socket.gethostname())[:128] or "thing"
+    return BundleInstaller(releases, state)
 
 
 async def serve(

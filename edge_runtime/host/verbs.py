@@ -15,7 +15,6 @@ from edge_runtime.control.server import Verb
 from edge_runtime.control.wire import pack, unpack
 from edge_runtime.endpoints import Outsider
 from edge_runtime.errors import ConfigError, NotFoundError
-from edge_runtime.host.installer import BundleInstaller
 from edge_runtime.model import Message
 from edge_runtime.plugin import nearest
 from edge_runtime.store import letters
@@ -23,6 +22,7 @@ from edge_runtime.threads import in_thread
 
 if TYPE_CHECKING:
     from edge_runtime.host.host import Host
+    from edge_runtime.host.installer import BundleInstaller
     from edge_runtime.workers.isolation import Isolation
 
 _MOST_HEALTH_S = 3600
@@ -113,6 +113,8 @@ class Verbs:
         return {**await in_thread("release.facts", facts), "runs": self._host.app.base.name}
 
     def _installer(self) -> BundleInstaller:
+        from edge_runtime.host.installer import BundleInstaller  # noqa: PLC0415 - most hosts run an app file
+
         installer = self._host.installer
         if not isinstance(installer, BundleInstaller):
             raise ConfigError(
