@@ -197,27 +197,26 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
-class FakeClock:
-    """A clock that moves only when told to: `await clock.advance(5)`. For tests and simulation."""
+class MadeClock:
+    """What clocks have in common whose time is made. `now` may be asked on any thread."""
 
-    def __init__(self, wall_s: float = 1_700_000_000.0, boot: str = "boot-1") -> None:
-        self._wall_ns = int(wall_s * 1e9)
-        self._mono_ns = 1_000_000_000
-        self._boot = boot
-        self._ahead_ns = _LEAST
-        self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._count = itertools.count()
-        self._steps: set[asyncio.Event] = set()
-        self.right = True
+    def __init__(self, wall_s: float, boot: str, *, right: bool = True) -> None:
+        self.right = right
         """Whether the wall clock is known to be right. As with a kernel, nobody is told when this changes."""
+        self._boot = boot
+        self._at = round(wall_s * 1e9), 1_000_000_000
+        """The wall clock and steady time, in nanoseconds: one object, so that no thread sees half a move."""
+        self._ahead_ns = _LEAST
+        self._steps: set[asyncio.Event] = set()
 
     def now(self) -> Stamp:
         """Return this moment."""
-        return Stamp(max(self._wall_ns, self._mono_ns + self._ahead_ns), self._mono_ns, self._boot)
+        wall_ns, mono_ns = self._at
+        return Stamp(max(wall_ns, mono_ns + self._ahead_ns), mono_ns, self._boot)
 
     def machine(self) -> Stamp:
         """Return this moment, the wall clock as it is."""
-        return Stamp(self._wall_ns, self._mono_ns, self._boot)
+        return Stamp(*self._at, self._boot)
 
     def hold(self, ahead_ns: int) -> None:
         """Let `now` tell no wall time that is less than this ahead of steady time."""
@@ -240,29 +239,39 @@ class FakeClock:
         finally:
             self._steps.discard(stepped)
 
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock forward or back; steady time stands still, as when NTP sets the clock."""
+        wall_ns, mono_ns = self._at
+        self._at = wall_ns + round(seconds * 1e9), mono_ns
+        for stepped in self._steps:
+            stepped.set()
+
+
+class FakeClock(MadeClock):
+    """A clock that moves only when told to: `await clock.advance(5)`. For tests and simulation."""
+
+    def __init__(self, wall_s: float = 1_700_000_000.0, boot: str = "boot-1") -> None:
+        super().__init__(wall_s, boot)
+        self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._count = itertools.count()
+
     async def sleep(self, seconds: float) -> None:
         """Return once `advance` has passed that many seconds."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return
         waiter = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (self._mono_ns + int(seconds * 1e9), next(self._count), waiter))
+        heapq.heappush(self._sleepers, (self._at[1] + int(seconds * 1e9), next(self._count), waiter))
         await waiter
-
-    def jump(self, seconds: float) -> None:
-        """Set the wall clock forward or back; steady time stands still, as when NTP sets the clock."""
-        self._wall_ns += int(seconds * 1e9)
-        for stepped in self._steps:
-            stepped.set()
 
     def reboot(self, boot: str, *, off_s: float = 0.0) -> None:
         """Start a new boot: steady time begins again, the wall clock has gone on. What was held is forgotten."""
-        self._boot, self._mono_ns, self._ahead_ns = boot, 1_000_000_000, _LEAST
+        self._boot, self._at, self._ahead_ns = boot, (self._at[0], 1_000_000_000), _LEAST
         self.jump(off_s)
 
     async def advance(self, seconds: float) -> None:
         """Let time pass, waking sleepers in order and giving each a chance to run before time goes on."""
-        end = self._mono_ns + int(seconds * 1e9)
+        end = self._at[1] + int(seconds * 1e9)
         await self._settle()
         while self._sleepers and self._sleepers[0][0] <= end:
             due, _, waiter = heapq.heappop(self._sleepers)
@@ -274,8 +283,8 @@ class FakeClock:
         await self._settle()
 
     def _move(self, mono_ns: int) -> None:
-        self._wall_ns += max(0, mono_ns - self._mono_ns)
-        self._mono_ns = max(self._mono_ns, mono_ns)
+        gone_ns = max(0, mono_ns - self._at[1])
+        self._at = self._at[0] + gone_ns, self._at[1] + gone_ns
 
     @staticmethod
     async def _settle() -> None:

@@ -13,14 +13,13 @@ import itertools
 import math
 import selectors
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from edge_runtime.model import Stamp
+from edge_runtime.clock import MadeClock
 from edge_runtime.threads import PATIENCE_S
 
-_LEAST = -(1 << 63)
 _LEAST_NS = 1000
 """Of a sleep: less is lost in what floats can tell of a time."""
 _LAG_S = 0.25
@@ -35,7 +34,7 @@ class _Hold:
     is_hung: bool = False
 
 
-class WarpClock:
+class WarpClock(MadeClock):
     """A `Clock` whose time stands still until `run` or `let` is called. For one `WarpLoop`; `now` is for any thread.
 
     `speed` is how many times faster than real time it goes at most. `wall_s` is the wall clock at the begin, in seconds
@@ -43,12 +42,8 @@ class WarpClock:
     """
 
     def __init__(self, wall_s: float, *, boot: str = "boot-1", speed: float = math.inf, right: bool = True) -> None:
-        self.right = right
-        """Whether the wall clock is known to be right. As with a kernel, nobody is told when this changes."""
-        self._boot = boot
+        super().__init__(wall_s, boot, right=right)
         self._speed = speed
-        self._at = round(wall_s * 1e9), 1_000_000_000
-        self._ahead_ns = _LEAST
         self._limit_ns: int | None = self._at[1]
         self._anchor: tuple[float, int] | None = None
         """A real time, and the time that belongs to it."""
@@ -58,39 +53,8 @@ class WarpClock:
         self._count = itertools.count()
         self._waiting: list[asyncio.Future[None]] = []
         self._holds: dict[int, _Hold] = {}
-        self._steps: set[asyncio.Event] = set()
 
     # -- Clock ---------------------------------------------------------------------------------------------------
-
-    def now(self) -> Stamp:
-        """Return this moment."""
-        wall_ns, mono_ns = self._at
-        return Stamp(max(wall_ns, mono_ns + self._ahead_ns), mono_ns, self._boot)
-
-    def machine(self) -> Stamp:
-        """Return this moment, the wall clock as it is."""
-        return Stamp(*self._at, self._boot)
-
-    def hold(self, ahead_ns: int) -> None:
-        """Let `now` tell no wall time that is less than this ahead of steady time."""
-        self._ahead_ns = ahead_ns
-
-    async def is_right(self) -> bool:
-        """Tell what `right` says."""
-        return self.right
-
-    async def steps(self) -> AsyncGenerator[None, None]:
-        """Yield at first, and after each `jump`."""
-        stepped = asyncio.Event()
-        self._steps.add(stepped)
-        try:
-            yield
-            while True:
-                await stepped.wait()
-                stepped.clear()
-                yield
-        finally:
-            self._steps.discard(stepped)
 
     async def sleep(self, seconds: float) -> None:
         """Return once that many seconds have been made."""
@@ -106,13 +70,6 @@ class WarpClock:
         await waiter
 
     # -- whoever makes the time ----------------------------------------------------------------------------------
-
-    def jump(self, seconds: float) -> None:
-        """Set the wall clock forward or back; steady time stands still, as when NTP sets the clock."""
-        wall_ns, mono_ns = self._at
-        self._at = wall_ns + round(seconds * 1e9), mono_ns
-        for stepped in self._steps:
-            stepped.set()
 
     def run(self) -> None:
         """Let time pass from here on."""

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 import zlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +40,8 @@ class LastSeen:
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
         self._number = 0
+        self._written = 0
+        self._lock = threading.Lock()
 
     def read(self) -> Seen:
         """Return what was written last, or zeros when there is nothing intact. Raises: OSError."""
@@ -48,16 +53,26 @@ class LastSeen:
         self._number, seen = max(found, key=lambda slot: slot[0])
         return seen
 
-    def write(self, seen: Seen) -> None:
-        """Write it; on the disk when this returns. Raises: OSError."""
+    def writing(self, seen: Seen) -> Callable[[], None]:
+        """Return what writes it, on any thread; it is on the disk when that returns, unless a later one is already.
+
+        What is returned raises: OSError.
+        """
         self._number += 1
-        body = _BODY.pack(self._number, *seen[:3], seen.boot.encode())
-        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            os.pwrite(handle, _HEAD.pack(_MAGIC, zlib.crc32(body)) + body, (self._number & 1) * _SLOT)
-            os.fdatasync(handle)
-        finally:
-            os.close(handle)
+        return partial(self._write, self._number, seen)
+
+    def _write(self, number: int, seen: Seen) -> None:
+        body = _BODY.pack(number, *seen[:3], seen.boot.encode())
+        with self._lock:
+            if number < self._written:  # a slow disk: what is newer has overtaken it
+                return
+            handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                os.pwrite(handle, _HEAD.pack(_MAGIC, zlib.crc32(body)) + body, (number & 1) * _SLOT)
+                os.fdatasync(handle)
+            finally:
+                os.close(handle)
+            self._written = number
 
     @staticmethod
     def _slot(data: bytes) -> tuple[int, Seen]:

@@ -18,7 +18,6 @@ import asyncio
 import contextlib
 import logging
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -247,7 +246,7 @@ class Timekeeper:
         seen = Seen(now.mono_ns + self._sure_ns, self.timeline.of(now).wall_ns, now.mono_ns, now.boot)
         self._saved_ns = now.mono_ns
         try:
-            await in_thread("clock.save", partial(self._file.write, seen))
+            await in_thread("clock.save", self._file.writing(seen))
         except OSError as error:
             _log.warning("%s cannot be written: %s; after a power cut the clock may go back", self._file.path, error)
 
