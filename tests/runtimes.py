@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ensurepip
 import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,14 @@ def as_nobody() -> list[str]:
     if os.getuid():
         return []
     return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs"]
+
+
+@contextlib.contextmanager
+def open_folder() -> Iterator[Path]:
+    """Make a folder that any user may look into. pytest keeps its own to itself."""
+    with tempfile.TemporaryDirectory(prefix="edge-test-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 def without_network() -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.bundles import Bundle, describe, open_bundle, write
-from edge_runtime.errors import ConfigError, NotFoundError, StoreError
+from edge_runtime.errors import ConfigError, HostError, NotFoundError, StoreError
 from edge_runtime.pure.bundle import BundleError, Manifest
 from edge_runtime.releases import KEPT, MOST_STARTS, Record, Releases, Trial, name_of
 
@@ -196,3 +196,78 @@ def test_a_power_cut_at_every_step_leaves_one_that_runs(releases: Releases, tmp_
     assert releases.current == (new if end == "well" else old)
     assert json.loads((releases.root / "record.json").read_text())["trial"] is None
     assert releases.app_file.exists()
+
+
+def test_after_going_back_the_one_before_is_the_one_that_ran(releases: Releases, tmp_path: Path) -> None:
+    """Somebody went from 3 back to 2 and then took 4: behind 4 lies 2, not the 3 that was not wanted."""
+    _, two, _ = (well(releases, bundle(tmp_path, str(number))) for number in (1, 2, 3))
+    assert releases.back() == two
+    well(releases, bundle(tmp_path, "4"))
+    assert releases.back() == two
+
+
+def test_half_a_release_that_was_being_removed_is_never_taken_for_a_whole_one(
+    releases: Releases, tmp_path: Path
+) -> None:
+    """The power goes while the oldest release is removed."""
+    first = bundle(tmp_path, "1")
+    for number in (1, 2, 3):
+        well(releases, bundle(tmp_path, str(number)))
+    install(releases, bundle(tmp_path, "4"))
+    code = (
+        "from pathlib import Path\nfrom edge_runtime.releases import Releases\n"
+        f"Releases(Path({str(releases.root)!r})).confirm()"
+    )
+    env = {"EDGE_FAILPOINT": "release.removing", "PATH": ""}
+    killed = subprocess.run([sys.executable, "-c", code], env=env, cwd=Path.cwd(), check=False)
+    assert killed.returncode == -9
+    names = {path.name for path in (releases.root / "releases").iterdir()}
+    assert name_of(first) not in names
+    assert f".{name_of(first)}.gone" in names
+    releases.begin()
+    assert not list((releases.root / "releases").glob(".*"))
+
+
+def test_a_release_that_is_kept_is_not_discarded(releases: Releases, tmp_path: Path) -> None:
+    old = well(releases, bundle(tmp_path, "1"))
+    well(releases, bundle(tmp_path, "2"))
+    releases.discard(old)
+    assert releases.app_file_of(old).exists()
+
+
+def test_one_process_at_a_time_has_the_releases(releases: Releases) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom edge_runtime.releases import Releases\n"
+        f"with Releases(Path({str(releases.root)!r})).held():\n    print('held', flush=True)\n    sys.stdin.read()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(HostError, match="another process has the releases in"), releases.held():
+            pass
+        other.communicate(b"")
+    with releases.held():
+        pass
+
+
+def test_what_is_here_is_what_is_still_right(releases: Releases, tmp_path: Path) -> None:
+    one = bundle(tmp_path, "1")
+    well(releases, one)
+    facts = releases.facts(files=True)
+    assert (facts["name"], facts["content"]) == ("station", one.manifest.content)
+    assert list(facts["here"]) == [one.manifest.files[0].sha256]
+    releases.app_file.write_text("changed by hand")
+    facts = releases.facts(files=True)
+    assert (facts["here"], facts["content"]) == ({}, "")
+    assert "here" not in releases.facts()
+
+
+def test_who_cannot_take_over_leaves_the_one_that_ran(releases: Releases, tmp_path: Path) -> None:
+    """Somebody goes back to a release that can no longer start."""
+    old, new = (well(releases, bundle(tmp_path, str(number))) for number in (1, 2))
+    assert releases.back() == old
+    releases.stay(new, "its store is gone")
+    assert releases.current == new
+    assert (releases.record().failed, releases.record().reason) == (old, "its store is gone")
+    releases.stay("app", "there was no release before")
+    assert releases.current == new

@@ -87,5 +87,7 @@ def plan(out: Path, work: Path, bundles: Mapping[str, Path], architecture: str, 
         Copy(_FILES / "edge", root / "usr/bin/edge", 0o755),
         Copy(_INSTALLER, root / HOME / "edge-install.sh", 0o755),
     ]
-    steps += [Copy(path, root / HOME / "bundles" / f"{NAME}-{name}.zip", 0o644) for name, path in sorted(bundles.items())]
+    steps += [
+        Copy(path, root / HOME / "bundles" / f"{NAME}-{name}.zip", 0o644) for name, path in sorted(bundles.items())
+    ]
     return Plan("deb", (*steps, Deb(root, control, result), Remove(root), Remove(control)), (result,))

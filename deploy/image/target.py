@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import shlex
 import shutil
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,7 @@ PROGRAMS = {
     "qemu-img": "qemu-utils",
 }
 """By program: the Debian package that has it."""
+SEED_PROGRAMS = {name: PROGRAMS[name] for name in ("mkfs.vfat", "mcopy")}
 BOOT_RECORD = Path("/usr/lib/syslinux/mbr/mbr.bin")
 """Of the Debian package syslinux-common."""
 SUITE = "bookworm"
@@ -53,6 +55,7 @@ LEAST_MB, MOST_MB = 1024, 1 << 20
 """What a Snowball Edge takes: 1 GB to 1 TB."""
 MOST_USER_DATA = 16_384
 """Bytes, before base64 (Amazon EC2 user guide, "Run commands when you launch an EC2 instance with user data input")."""
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _SECTOR = 512
 _BOOT_AT, _BOOT = 2048, 96 * 2048
 _ROOT_AT = _BOOT_AT + _BOOT
@@ -96,16 +99,15 @@ def plan(options: Options) -> Plan:
     return Plan("image", (*steps, Remove(work)), (raw, *converted.values()))
 
 
-def missing(programs: dict[str, str] | None = None) -> str:
-    """Return why no image can be made here, empty when it can."""
-    wanted = PROGRAMS if programs is None else programs
+def missing(wanted: Mapping[str, str] = PROGRAMS, *, root: bool = True) -> str:
+    """Return why it cannot be made here, empty when it can. `root`: whether it takes root."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     packages = sorted({package for name, package in wanted.items() if shutil.which(name, path=path) is None})
     if not packages and "syslinux" in wanted and not BOOT_RECORD.is_file():
         packages = ["syslinux-common"]
     if packages:
-        return f"to make an image: apt-get install {' '.join(packages)}"
-    return "" if os.geteuid() == 0 else "to make an image root is needed, who alone may make files of others"
+        return f"apt-get install {' '.join(packages)}"
+    return "" if not root or os.geteuid() == 0 else "do it as root, who alone may make files of others: sudo edge build"
 
 
 def disk(root: Path, work: Path, raw: Path, size_mb: int) -> list[Step]:
@@ -161,20 +163,36 @@ def user_data(bundle: Path) -> bytes:
     return script
 
 
-def seed(script: Path, out: Path, name: str, key: str, work: Path) -> Plan:
-    """Return how the small disk is made that cloud-init finds by its label, cidata: where there is no metadata.
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a machine without metadata is told of itself."""
 
-    `script` is the user data, `name` the machine's, `key` the public SSH key of who may log in, empty for nobody.
+    name: str
+    key: str = ""
+    """The public SSH key of who may log in; empty: nobody."""
+
+
+def seed(bundle: Path, script: Path | None, out: Path | None, machine: Machine, work: Path) -> Plan:
+    """Return how user data with a bundle comes about: as a `script`, and in the disk `out` that cloud-init looks for.
+
+    It finds the disk by its label, cidata. Raises: as `user_data`; ConfigError for a name that no machine can have.
     """
-    about = f"instance-id: {name}\nlocal-hostname: {name}\n" + (f"public-keys:\n  - {key}\n" if key else "")
-    steps: tuple[Step, ...] = (
-        Write(work / "meta-data", about.encode()),
-        Copy(script, work / "user-data"),
-        _run("truncate", "-s", 1 << 20, out),
-        _run("mkfs.vfat", "-n", "CIDATA", out),
-        _run("mcopy", "-i", out, work / "meta-data", work / "user-data", "::"),
-    )
-    return Plan("seed", steps, (out,))
+    if not _NAME.fullmatch(machine.name):
+        raise ConfigError(f"{machine.name!r} is no name of a machine", hint="letters, digits and -")
+    data = user_data(bundle)
+    steps: list[Step] = [] if script is None else [Write(script, data, 0o755)]
+    if out is not None:
+        about = f"instance-id: {machine.name}\nlocal-hostname: {machine.name}\n"
+        about += f"public-keys:\n  - {machine.key}\n" if machine.key else ""
+        steps += [
+            Write(work / "meta-data", about.encode()),
+            Write(work / "user-data", data),
+            Remove(out),
+            _run("truncate", "-s", 1 << 20, out),
+            _run("mkfs.vfat", "-n", "CIDATA", out),
+            _run("mcopy", "-i", out, work / "meta-data", work / "user-data", "::"),
+        ]
+    return Plan("seed", tuple(steps), tuple(path for path in (script, out) if path is not None))
 
 
 def _overlay(name: str, work: Path) -> Iterator[Step]:

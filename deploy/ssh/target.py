@@ -74,7 +74,7 @@ loginctl enable-linger 2>/dev/null || echo 'it ends when {user} logs out: sudo l
 systemctl --user daemon-reload
 systemctl --user enable --quiet {unit}
 answers() {{
-  systemctl --user restart {unit}
+  systemctl --user restart {unit} || return 1
   end=$(($(date +%s) + {wait}))
   until "$base/venv/bin/edge" releases --state "$base/state" >/dev/null 2>&1; do
     [ "$(date +%s)" -lt $end ] || return 1

@@ -7,6 +7,7 @@ memory only, and stands in no command line.
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import shutil
 import subprocess
@@ -168,7 +169,8 @@ def _feed(process: subprocess.Popen[bytes], first: bytes, source: Path | None, p
                     progress(sent / size)
         pipe.close()
     except BrokenPipeError:
-        process.stdin = None
+        with contextlib.suppress(BrokenPipeError):  # what it has not taken is still in the pipe's buffer
+            pipe.close()
     return sent
 
 

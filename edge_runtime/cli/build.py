@@ -9,6 +9,8 @@ from pathlib import Path
 import click
 
 from edge_runtime.cli._build_deb import deb
+from edge_runtime.cli._build_greengrass import greengrass
+from edge_runtime.cli._build_image import image, seed
 from edge_runtime.cli._build_runtime import runtime
 from edge_runtime.cli._common import app_file, say, say_json, state_of
 
@@ -59,3 +61,6 @@ def bundle(app: Path | None, release: str, key: Path | None, out: Path | None, *
 
 build.add_command(deb)
 build.add_command(runtime)
+build.add_command(greengrass)
+build.add_command(image)
+build.add_command(seed)

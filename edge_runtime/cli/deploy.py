@@ -82,7 +82,7 @@ def deploy(  # noqa: PLR0913 - an option each
         raise click.UsageError(f"--runtime {runtime}: there is no such file; known: {', '.join(_RUNTIMES)}")
     if release:
         check_release(release)
-    parcel = None if runtime_only else parcel_of(app_file(app))
+    parcel = None if runtime_only else parcel_of(_existing(app_file(app)))
     wish = Wish(parcel, release, key, health, runtime, for_user, dry_run, ssh_config)
     if usb is not None:
         from edge_runtime.cli._to_stick import to_stick  # noqa: PLC0415 - as above
@@ -99,6 +99,12 @@ def _sorted(where: tuple[str, ...]) -> tuple[list[str], Path | None]:
     if len(paths) > 1:
         raise click.UsageError(f"{' and '.join(paths)} are two apps")
     return hosts, Path(paths[0]) if paths else None
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise ConfigError(f"there is no app file {path}", hint="name its folder, as ./station; or make one: edge init")
+    return path
 
 
 def _is_path(text: str) -> bool:

@@ -43,20 +43,34 @@ class _Outcome(NamedTuple):
 @click.option("--health", type=click.FloatRange(0, 3600), default=10.0, show_default=True, metavar="S",
     help="Watch it for so many seconds before it is found well.",
 )  # fmt: skip
+@click.option("--for-good", is_flag=True, help="No trial, whatever its number or signature; only while no host runs.")
 @_root_option
 @state_option
 @json_option
 @click.pass_context
-def install(ctx: click.Context, bundle: Path, health: float, root: Path | None, state: Path, *, as_json: bool) -> None:
+def install(
+    ctx: click.Context,
+    bundle: Path,
+    health: float,
+    root: Path | None,
+    state: Path,
+    *,
+    for_good: bool,
+    as_json: bool,
+) -> None:
     """Put a bundle in the place of the release that runs, and watch whether it is well; if not, the one before returns.
 
     BUNDLE may be a folder, as of a USB stick: then it is the highest release in it that is for this device.
 
     The running host takes it over, or, where none runs, it is put in place for the next start. The exit status is 1
     when it was refused or has been rolled back.
+
+    --for-good is for whoever keeps proofs and versions elsewhere, as a nucleus of Greengrass does.
     """
     here = _here(state, root)
-    if here is None:
+    if for_good:
+        outcome = _put(bundle, root, state, runs=here is not None)
+    elif here is None:
         outcome = _stage(bundle, _releases(root), state, health)
     else:
         outcome = _hand_over(bundle, here, state, health)
@@ -65,6 +79,17 @@ def install(ctx: click.Context, bundle: Path, health: float, root: Path | None, 
     else:
         say(outcome.text)
     ctx.exit(1 if outcome.verdict == "rolled back" else 0)
+
+
+def _put(bundle: Path, root: Path | None, state: Path, *, runs: bool) -> _Outcome:
+    """Put a bundle in place for good. Raises: EdgeError."""
+    from edge_runtime.host.installer import place_for_good  # noqa: PLC0415 - the help of this verb does not need it
+
+    if runs:
+        raise EdgeError("a host runs here", hint="end it first, or leave --for-good out: then it takes the bundle over")
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    name = place_for_good(_releases(root), state, bundle)
+    return _Outcome(name, "staged", f"release {name} is in place")
 
 
 def _here(state: Path, root: Path | None) -> dict[str, Any] | None:

@@ -36,8 +36,9 @@ What a host answers:
     queue.purge   target, dead             done {purged}
     simulate      device, value            done {}, when the simulated device measures it
     install       path, health_s           done {verdict, text}; or the host gives way to the release, and ends
-    releases      perhaps back             done {current, runs, here {sha256: path}, trial, highest,
-                                           failed, reason, order}; `runs` follows `current`
+    releases      perhaps back, files      done {current, runs, trial, highest,
+                                           failed, reason, order}; `runs` follows `current`;
+                                           with files also name, content, here {sha256: path}
     stop                                   done {}, and the host ends
 
 `time` is seconds since the epoch. A host may add fields; a client ignores those it does not know.

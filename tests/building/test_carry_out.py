@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from edge_runtime.building.carry_out import carry_out
-from edge_runtime.building.plan import Copy, Plan, Remove, Run, Step, Write, Zip
+from edge_runtime.building.plan import Copy, Plan, Remote, Remove, Run, Step, Write, Zip
 from edge_runtime.errors import ConfigError, EdgeError, StoreError
 
 
@@ -70,3 +71,19 @@ def test_a_disk_that_refuses_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="writing x failed: File exists"):
         carry_out(plan(Write(tmp_path / "file" / "x", b"")))
+
+
+def test_steps_on_another_machine_need_a_connection(tmp_path: Path) -> None:
+    step = Remote("pi@device", "starting", "true")
+    told: list[tuple[str, float]] = []
+    ran: list[str] = []
+
+    def far(step: Remote, share: Callable[[float], object]) -> None:
+        ran.append(step.script)
+        share(0.5)
+
+    carry_out(Plan("ssh", (step, Write(tmp_path / "x", b""))), lambda what, done: told.append((what, done)), far)
+    assert ran == ["true"]
+    assert told == [("starting", 0.0), ("starting", 0.25), ("writing x", 0.5), ("done", 1.0)]
+    with pytest.raises(ConfigError, match="pi@device is another machine"):
+        carry_out(Plan("ssh", (step,)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_runtime.building.plan import Copy, Plan, Remove, Run, Wheels, Write, Zip, shown
+from edge_runtime.building.plan import Copy, Plan, Remote, Remove, Run, Wheels, Write, Zip, shown
 
 OUT, SOURCE = Path("/tmp/x/out"), Path("/tmp/x")  # noqa: S108 - nothing is written
 PLAN = Plan(
@@ -36,3 +36,13 @@ def test_a_plan_is_shown_a_step_a_line() -> None:
         "zip OUT/wheels as OUT/runtime.zip",
         "result OUT/runtime.zip",
     ]
+
+
+def test_a_step_on_another_machine_is_shown_with_its_script() -> None:
+    step = Remote("pi@device", "installing", "set -eu\ncat >part\n", "root", Path("/work/x.edge"))
+    bare = Remote("pi@device", "starting", "true")
+    assert shown(Plan("ssh", (step, bare))) == (
+        "target ssh\n"
+        "on pi@device as root with /work/x.edge: installing\n  | set -eu\n  | cat >part\n"
+        "on pi@device: starting\n  | true\n"
+    )

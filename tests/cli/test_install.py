@@ -14,9 +14,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from edge_runtime.bundles import write
 from edge_runtime.cli import cli
 from edge_runtime.control import call
 from edge_runtime.errors import HostError
+from edge_runtime.host.installer import stage_offline
+from edge_runtime.pure.bundle import Manifest
+from edge_runtime.releases import Releases
 
 APP = "thing: station\nfunctions: {f: {code: ./f, handler: app.handler, on_success: out/f}}\n"
 PATIENCE_S = 30.0
@@ -149,3 +153,73 @@ def test_what_is_no_bundle_is_refused(site: Site) -> None:
     status, text = run("install", site.folder / "x.edge", "--state", site.state, "--app", site.app)
     assert status == 1
     assert "is no bundle, or damaged" in text
+
+
+def test_a_script_reads_what_became_of_it(site: Site) -> None:
+    site.start()
+    status, text = run("install", site.bundle("1"), "--state", site.state, "--health", 0, "--json")
+    assert (status, json.loads(text)["verdict"]) == (0, "runs")
+    assert json.loads(text)["release"].startswith("1-")
+    status, text = run("releases", "--state", site.state, "--json", "--files")
+    found = json.loads(text)
+    assert (status, found["name"], len(found["here"])) == (0, "station", 2)
+
+
+def test_of_a_folder_the_highest_release_for_this_device_is_taken(site: Site, tmp_path: Path) -> None:
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    for release in ("1.9", "1.10"):
+        site.bundle(release).rename(stick / f"station-{release}.edge")
+    (stick / "._station-1.10.edge").write_text("what another system lays beside a file")
+    (stick / "README.txt").write_text("x")
+    write_for(stick / "far.edge", Manifest("station", "3", (), "no_such_machine"))
+    status, text = run("install", stick, "--state", site.state, "--app", site.app, "--json")
+    assert (status, json.loads(text)["verdict"]) == (0, "staged")
+    assert json.loads(text)["release"].startswith("1.10-")
+    site.start()
+    write_for(stick / "other.edge", Manifest("another-app", "9", ()))
+    status, text = site.install(stick)
+    assert (status, text[:13]) == (0, "release 1.10-")
+
+
+def write_for(path: Path, manifest: Manifest) -> None:
+    write(path, manifest, {})
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({}, "is for this device"),
+        ({"a": ("one", "1", ""), "b": ("two", "1", "")}, "has bundles for one, two"),
+        ({"a": ("one", "1", "no_such_machine")}, "is for this device: a.edge is for no_such_machine"),
+        ({"a": ("one", "1.0", ""), "b": ("one", "1", "")}, "are the same release with different content"),
+    ],
+)
+def test_a_folder_that_does_not_say_which(
+    site: Site, tmp_path: Path, files: dict[str, tuple[str, str, str]], words: str
+) -> None:
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    for name, (app, release, machine) in files.items():
+        write_for(stick / f"{name}.edge", Manifest(app, release, (), machine))
+    status, text = run("install", stick, "--state", site.state, "--app", site.app)
+    assert status == 1
+    assert words in text.replace("\n", " ")
+
+
+def test_a_process_that_has_the_releases_is_not_gone_behind(site: Site) -> None:
+    """It is between two hosts, or starts: nothing is put in place under its feet."""
+    releases, bundle = Releases(site.app), site.bundle("1")
+    with releases.held(), pytest.raises(HostError, match="another process has the releases"):
+        stage_offline(releases, site.state, bundle, 0)
+    assert releases.current == ""
+
+
+def test_going_back_is_done_once(site: Site) -> None:
+    site.start()
+    for release in ("1", "2", "3"):
+        assert site.install(site.bundle(release))[0] == 0
+    assert str(site.releases("rollback")["current"]).startswith("2-")
+    site.stop()
+    assert str(site.releases()["current"]).startswith("2-")
+    assert str(site.releases("rollback")["current"]).startswith("1-")

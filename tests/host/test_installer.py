@@ -12,11 +12,13 @@ import pytest
 
 from edge_runtime.app import App
 from edge_runtime.clock import make_event
-from edge_runtime.errors import ConfigError, EdgeError
+from edge_runtime.errors import ConfigError, EdgeError, StoreError
 from edge_runtime.host import Host
+from edge_runtime.host.installer import BundleInstaller
 from edge_runtime.host.jobs import Health, Verdict
 from edge_runtime.host.verbs import Verbs
 from edge_runtime.pure.bundle import BundleError
+from edge_runtime.releases import Releases
 from tests.host.bundles import Signer
 from tests.host.releasesite import ILL, running
 
@@ -123,6 +125,63 @@ async def test_somebody_goes_back(tmp_path: Path) -> None:
         assert answer["current"].startswith("1-")
         await site.after(before)
         assert await site.call() == {"release": "1"}
+
+
+async def test_whoever_asks_again_gets_another_trial(tmp_path: Path) -> None:
+    """A job is told at first what became of its bundle; a person who asks again wants it tried."""
+    async with running(tmp_path) as site:
+        path = site.bundle("2", ILL)
+        assert (await site.install(path)).verdict is Verdict.ROLLED_BACK
+        hosts = len(site.hosts)
+        asking = asyncio.create_task(site.installer.install(path, "", health_check_s=0, anew=True))
+        await site.until(lambda: len(site.hosts) > hosts)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+
+
+async def test_between_two_hosts_nothing_is_taken(tmp_path: Path) -> None:
+    """Then nobody knows which keys count."""
+    installer = BundleInstaller(Releases(tmp_path / "app"), tmp_path)
+    with pytest.raises(EdgeError, match="the host is stopping"):
+        await installer.install(tmp_path / "x.edge", "", health_check_s=0)
+
+
+async def test_who_asked_may_go_away(tmp_path: Path) -> None:
+    """The connection of `edge install` ends as soon as the release is in place: it takes over all the same."""
+    async with running(tmp_path) as site:
+        before, path = site.host, site.bundle("2")
+        asking = asyncio.create_task(site.installer.install(path, "", health_check_s=0))
+        await site.until(lambda: site.releases.current.startswith("2-"))
+        asking.cancel()
+        await site.after(before)
+        assert await site.call() == {"release": "2"}
+        await site.until(lambda: site.releases.record().highest == "2")
+
+
+async def test_a_trial_that_cannot_be_ended_is_told(tmp_path: Path) -> None:
+    """The disk takes no more: who waits hears of it, and the trial goes on with the next start."""
+    async with running(tmp_path) as site:
+        site.installer.releases = _Full(site.releases.root)
+        health = await site.install(site.bundle("2"))
+        assert health.verdict is Verdict.ROLLED_BACK
+        assert health.text.startswith("the trial of release 2-")
+        assert health.text.endswith("cannot be ended: the disk is full")
+        assert site.releases.record().trial is not None
+
+
+class _Full(Releases):
+    """Releases on a disk that takes no more once a release is on trial."""
+
+    def confirm(self) -> None:
+        raise StoreError("the disk is full")
+
+
+@pytest.mark.parametrize("health_s", ["x", -1, True, 1e9])
+async def test_a_wish_that_is_none(tmp_path: Path, health_s: object) -> None:
+    async with running(tmp_path) as site:
+        verbs = Verbs(site.host).table()
+        with pytest.raises(ConfigError, match="health_s is"):
+            await verbs["install"]({"path": "x", "health_s": health_s})  # type: ignore[misc]  # no stream
 
 
 async def test_a_host_with_an_app_file_of_its_own_takes_none(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ class Manager:
         return found
 
     async def hears(self) -> list[str]:
+        """Return the next message."""
         data = await asyncio.get_running_loop().sock_recv(self.socket, 4096)
         return data.decode().split("\n")
 
@@ -116,9 +117,7 @@ async def test_without_a_manager_nothing_is_told_and_no_timer_runs() -> None:
     notifier.close()
 
 
-async def test_a_manager_that_is_gone_or_deaf_harms_nobody(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_manager_that_is_gone_or_deaf_harms_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "notify"
     notifier = Notifier({"NOTIFY_SOCKET": str(path)})
     notifier.ready("well")

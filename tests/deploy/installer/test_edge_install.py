@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,39 +18,41 @@ import pytest
 from tests import runtimes
 from tests.runtimes import installed, small_bundle, version_in
 
-KILLS = 40 if os.environ.get("EDGE_TORTURE") == "full" else 4
+KILLS = 40 if os.environ.get("EDGE_TORTURE") == "full" else 3
 
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three releases of a small runtime, in a folder that anybody can read."""
+    """Three releases of a small runtime, in a folder."""
     folder = tmp_path_factory.mktemp("bundles")
     for version in ("1.0.0", "2.0.0", "3.0.0"):
         small_bundle(folder, version)
-    for path in (folder, *folder.parents):
-        if path.owner() == Path(folder).owner() and path != Path("/tmp"):  # noqa: S108 - where pytest makes its own
-            path.chmod(path.stat().st_mode | 0o055)
-        if path.name.startswith("pytest-of"):
-            break
     return folder
+
+
+@pytest.fixture(scope="module")
+def standing(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Release 1.0.0, installed. No test leaves anything else there."""
+    dest = tmp_path_factory.mktemp("standing")
+    first = installed(bundles / "edge-runtime-1.0.0.zip", dest)
+    assert first.returncode == 0, first.stderr
+    assert version_in(dest) == "edge 1.0.0"
+    return dest
 
 
 def environments(dest: Path) -> set[str]:
     return {path.name for path in dest.glob("env-*")}
 
 
-def test_twice_is_once(bundles: Path, tmp_path: Path) -> None:
-    first = installed(bundles / "edge-runtime-1.0.0.zip", tmp_path)
-    assert first.returncode == 0, first.stderr
-    assert version_in(tmp_path) == "edge 1.0.0"
-    began = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    second = installed(bundles / "edge-runtime-1.0.0.zip", tmp_path)
+def test_twice_is_once(bundles: Path, standing: Path) -> None:
+    began = {path: path.stat().st_mtime_ns for path in standing.rglob("*")}
+    second = installed(bundles / "edge-runtime-1.0.0.zip", standing)
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == began
+    assert {path: path.stat().st_mtime_ns for path in standing.rglob("*")} == began
 
 
-def test_run_is_edge_itself(bundles: Path, tmp_path: Path) -> None:
-    done = installed(bundles / "edge-runtime-1.0.0.zip", tmp_path, "run", "a b", "--x", verb="run")
+def test_run_is_edge_itself(bundles: Path, standing: Path) -> None:
+    done = installed(bundles / "edge-runtime-1.0.0.zip", standing, "run", "a b", "--x", verb="run")
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "edge 1.0.0 run a b --x")
 
 
@@ -65,12 +68,11 @@ def test_an_upgrade_keeps_the_one_before_and_no_other(bundles: Path, tmp_path: P
     assert environments(tmp_path) == set(kept[1:])
 
 
-def test_what_does_not_run_is_not_put_in_place(bundles: Path, tmp_path: Path) -> None:
-    assert installed(bundles / "edge-runtime-1.0.0.zip", tmp_path / "d").returncode == 0
-    bad = installed(small_bundle(tmp_path, "9.0.0", works=False), tmp_path / "d")
+def test_what_does_not_run_is_not_put_in_place(standing: Path, tmp_path: Path) -> None:
+    bad = installed(small_bundle(tmp_path, "9.0.0", works=False), standing)
     assert bad.returncode == 1
     assert "what was installed does not run" in bad.stderr
-    assert version_in(tmp_path / "d") == "edge 1.0.0"
+    assert version_in(standing) == "edge 1.0.0"
 
 
 def damaged(bundle: Path, path: Path, member: str) -> Path:
@@ -84,9 +86,8 @@ def damaged(bundle: Path, path: Path, member: str) -> Path:
     return path
 
 
-def test_damaged_bundles_are_named_and_leave_all_as_it_was(bundles: Path, tmp_path: Path) -> None:
+def test_damaged_bundles_are_named_and_leave_all_as_it_was(bundles: Path, standing: Path, tmp_path: Path) -> None:
     good = bundles / "edge-runtime-2.0.0.zip"
-    assert installed(bundles / "edge-runtime-1.0.0.zip", tmp_path / "d").returncode == 0
     (tmp_path / "cut.zip").write_bytes(good.read_bytes()[: good.stat().st_size // 2])
     (tmp_path / "empty.zip").write_bytes(b"")
     cases = {
@@ -98,9 +99,9 @@ def test_damaged_bundles_are_named_and_leave_all_as_it_was(bundles: Path, tmp_pa
         small_bundle(tmp_path, "4.0.0", architecture="sparc"): "it is for sparc, and this machine is",
     }  # fmt: skip
     for path, why in cases.items():
-        done = installed(path, tmp_path / "d")
+        done = installed(path, standing)
         assert (done.returncode, why in done.stderr) == (1, True), done.stderr
-        assert version_in(tmp_path / "d") == "edge 1.0.0"
+        assert version_in(standing) == "edge 1.0.0"
 
 
 def test_a_hostile_manifest_writes_nothing_outside(bundles: Path, tmp_path: Path) -> None:
@@ -152,24 +153,28 @@ def test_two_at_once_are_one_after_the_other(bundles: Path, tmp_path: Path) -> N
     assert version_in(tmp_path) == "edge 1.0.0"
 
 
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """Return a folder that any user may look into."""
+    with runtimes.open_folder() as folder:
+        yield folder
+
+
 def test_a_user_without_rights_and_without_a_network_installs_from_a_folder_that_is_only_read(
-    bundles: Path, tmp_path: Path
+    bundles: Path, public: Path
 ) -> None:
-    artifacts = tmp_path / "artifacts"
+    artifacts, dest = public / "artifacts", public / "work"
     artifacts.mkdir()
     shutil.copy(bundles / "edge-runtime-1.0.0.zip", artifacts / f"edge-runtime-{os.uname().machine}.zip")
     (artifacts / "edge-runtime-sparc.zip").write_bytes(b"for another machine")
-    dest = tmp_path / "work"
     dest.mkdir()
     if os.getuid() == 0:
         os.chown(dest, runtimes.NOBODY, runtimes.NOBODY)
-    for path in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        path.chmod(0o755)
     artifacts.chmod(0o555)
     before = [*runtimes.without_network(), *runtimes.as_nobody()]
-    script = shutil.copy(runtimes.INSTALLER, tmp_path / "edge-install.sh")  # the checkout may be in a private folder
+    script = shutil.copy(runtimes.INSTALLER, public / "edge-install.sh")  # the checkout may be in a private folder
     command = [*before, "sh", str(script), "install", str(artifacts), str(dest)]
-    done = subprocess.run(command, env=runtimes.environment(), capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = subprocess.run(command, env=runtimes.environment(), capture_output=True, text=True, check=False, cwd=public)
     assert done.returncode == 0, done.stderr
     assert version_in(dest) == "edge 1.0.0"
     assert sorted(path.name for path in artifacts.iterdir()) == sorted(
@@ -186,13 +191,11 @@ def test_a_machine_that_is_not_in_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody who may not write")
-def test_a_folder_that_must_not_be_written_to(bundles: Path, tmp_path: Path) -> None:
-    shutil.copy(bundles / "edge-runtime-1.0.0.zip", tmp_path)
-    shutil.copy(runtimes.INSTALLER, tmp_path)
-    for path in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        path.chmod(0o755)
+def test_a_folder_that_must_not_be_written_to(bundles: Path, public: Path) -> None:
+    shutil.copy(bundles / "edge-runtime-1.0.0.zip", public)
+    shutil.copy(runtimes.INSTALLER, public)
     command = [*runtimes.as_nobody(), "sh", "edge-install.sh", "install", "edge-runtime-1.0.0.zip", "."]
-    done = subprocess.run(command, env=runtimes.environment(), capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = subprocess.run(command, env=runtimes.environment(), capture_output=True, text=True, check=False, cwd=public)
     assert (done.returncode, "cannot be written to; run it as a user who may" in done.stderr) == (1, True), done.stderr
 
 
@@ -206,7 +209,7 @@ def test_wrong_use_is_told(arguments: list[str], tmp_path: Path) -> None:
 def test_a_python_that_is_too_old_or_missing(bundles: Path, tmp_path: Path) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name in ("mkdir", "sed"):
+    for name in ("mkdir", "sed", "sh"):
         (tools / name).symlink_to(shutil.which(name) or f"/bin/{name}")
     bundle = bundles / "edge-runtime-1.0.0.zip"
     done = installed(bundle, tmp_path / "d", PATH=str(tools))

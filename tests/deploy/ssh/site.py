@@ -80,13 +80,14 @@ class Site:
         return found
 
     def await_host(self) -> dict[str, Any]:
-        """Return what the running host says of its releases, once one answers and none is on trial."""
+        """Return what the running host says of its releases, once one answers and nothing is about to change."""
         end_s = time.monotonic() + PATIENCE_S
         while True:
             done = self.machine.ssh(f"{EDGE} releases {WHERE} --json")
-            if done.returncode == 0 and json.loads(done.stdout)["trial"] is None:
+            if done.returncode == 0:
                 found: dict[str, Any] = json.loads(done.stdout)
-                return found
+                if found["trial"] is None and found["runs"] == found["current"]:
+                    return found
             assert time.monotonic() < end_s, done.stdout + done.stderr + self.log()
             time.sleep(0.05)
 
