@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: help setup setup-dev system demo week test quick check format torture bench soak clean
+.PHONY: test-deb test-image help setup setup-dev system demo week test quick check format torture bench soak clean test-arm locks
 
 help:
 	@echo "make demo      set up what it needs and run the demo: a field station, offline and back, killed and restarted"
@@ -13,6 +13,10 @@ help:
 	@echo "make quick     the unit tests only, in seconds"
 	@echo "make check     formatting, lints, types, import contracts"
 	@echo "make torture   the fault tests in their long form (hours on a slow disk)"
+	@echo "make test-image   the disk image, made and started in QEMU: a quarter of an hour without KVM"
+	@echo "make test-deb  the Debian package on a real systemd in a container; makes a root of Debian once, and keeps it"
+	@echo "make test-arm  the bundles for ARM, installed and run under QEMU, about half an hour"
+	@echo "make locks     what is installed on devices, anew by version and hashes"
 	@echo "make bench     one JSON line a figure, each beside a reference measured in the same run"
 	@echo "make soak      five minutes of light faults: what grows that should not; EDGE_SOAK_S=3600 for an hour"
 	@echo "make format    format the code"
@@ -72,6 +76,32 @@ format: setup-dev
 
 torture: system setup-dev
 	EDGE_TORTURE=full $(BIN)/python -m pytest tests/faults tests/system -s --timeout 0
+
+test-image: setup-dev
+	$(SUDO) apt-get update -qq
+	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mmdebstrap dosfstools mtools \
+	  syslinux syslinux-common e2fsprogs fdisk qemu-utils qemu-system-x86 openssh-client >/dev/null
+	$(SUDO) env EDGE_IMAGE=$${EDGE_IMAGE:-1} $(BIN)/python -m pytest tests/deploy/image -s
+
+test-deb: setup-dev
+	@missing=; for pair in systemd-nspawn:systemd-container mmdebstrap:mmdebstrap shellcheck:shellcheck gpg:gnupg \
+	  dpkg-scanpackages:dpkg-dev; do command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair##*:}"; done; \
+	if [ -n "$$missing" ]; then $(SUDO) apt-get update -qq; \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; fi
+	EDGE_ROOT_S=900 $(BIN)/python -m pytest tests/deploy/deb
+
+# Debian roots for ARM, kept in EDGE_ROOTS; what runs in them is emulated, which takes half an hour.
+EDGE_ROOTS ?= $(HOME)/.cache/edge-runtime/roots
+test-arm: setup-dev
+	$(SUDO) apt-get update -qq
+	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mmdebstrap qemu-user-static >/dev/null
+	$(SUDO) sh tests/arm_roots.sh $(EDGE_ROOTS)
+	$(SUDO) env EDGE_ROOTS=$(EDGE_ROOTS) $(BIN)/python -m pytest tests/system/test_arm.py -s
+
+# What is installed on devices, by version and hashes; `--check` fetches all of it.
+locks: setup-dev
+	$(BIN)/python deploy/locks/locks.py
+	$(BIN)/python deploy/locks/locks.py --check
 
 bench: system setup-dev
 	$(BIN)/python -m tests.benchmarks

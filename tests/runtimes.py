@@ -1,4 +1,4 @@
-"""Bundles of a runtime: a small one that installs in a second, and the real one. And how a device runs the installer."""
+"""Bundles of a runtime, a small one and the real one, and how a device runs the installer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def small_bundle(folder: Path, version: str = "1.0.0", *, works: bool = True, ar
     if not pips:
         pytest.skip("this Python has no wheel of pip in ensurepip")
     shutil.copy(pips[0], wheels)
-    says = f"def main():\n    import sys\n    print('edge {version}', *sys.argv[1:])\n    sys.exit({0 if works else 3})\n"
+    says = (
+        f"def main():\n    import sys\n    print('edge {version}', *sys.argv[1:])\n    sys.exit({0 if works else 3})\n"
+    )
     for name, module, text in (
         ("edge-runtime", "edge_runtime", says),
         ("pydantic", "pydantic", "VERSION = '2.0'\n"),

@@ -45,7 +45,12 @@ def source_of(test: Path) -> bool:
     base = ROOT / Path(*parts) if parts and parts[0] in SOURCES else ROOT / "edge_runtime" / Path(*parts)
     words = test.stem.removeprefix("test_").split("_")
     names = ["_".join(words[:count]) for count in range(len(words), 0, -1)]
-    return any((base / f"{name}.py").is_file() or (base / name / "__init__.py").is_file() for name in names if name)
+    files = [file for name in names if name for file in (f"{name}.py", f"{name}/__init__.py", _script(name))]
+    return any((base / file).is_file() for file in files)
+
+
+def _script(name: str) -> str:
+    return f"{name.replace('_', '-')}.sh"
 
 
 def test_every_test_has_its_module() -> None:

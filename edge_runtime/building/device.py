@@ -37,8 +37,9 @@ say() { printf '%s=%s\n' "$1" "$2"; }
 say kernel "$(uname -s)"
 say architecture "$(uname -m)"
 say system "$(. /etc/os-release 2>/dev/null && printf %s "$PRETTY_NAME")"
-say python "$(python3 -c 'import sys, venv; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null ||
-  python3 -c 'import sys; print("%d.%d.%d without venv" % sys.version_info[:3])' 2>/dev/null)"
+say python "$(python3 -I -S -c 'import sys, importlib.util
+venv = "" if importlib.util.find_spec("venv") else " without venv"
+print("%d.%d.%d" % sys.version_info[:3] + venv)' 2>/dev/null)"
 say user "$(id -un)"
 say home "$HOME"
 say groups "$(id -Gn)"
@@ -58,9 +59,16 @@ XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/run/user/$(id -u)} systemctl --user show-env
 say time "$(date +%s)"
 say home_kb "$(df -Pk "$HOME" | awk 'NR == 2 { print $4 }')"
 say system_kb "$(df -Pk /var/lib | awk 'NR == 2 { print $4 }')"
-[ -x $packaged ] && say system_edge "$($packaged --version 2>/dev/null || echo broken)"
+# From the name of a folder: to ask the command itself takes a second on a small device.
+version() {
+  for one in "$1"/venv/lib/python3*/site-packages/edge_runtime-*.dist-info; do
+    [ -d "$one" ] && one=${one##*/edge_runtime-} && echo "${one%.dist-info}" && return
+  done
+  echo broken
+}
+[ -x $packaged ] && say system_edge "$(version /usr/lib/edge-runtime)"
 base=$HOME/.local/share/edge-runtime
-[ -x "$base/venv/bin/edge" ] && say user_edge "$("$base/venv/bin/edge" --version 2>/dev/null || echo broken)"
+[ -x "$base/venv/bin/edge" ] && say user_edge "$(version "$base")"
 if [ -x $packaged ]; then
   case $sudo in
     root) sh -c "$releases" ;;
@@ -137,7 +145,7 @@ class Device:
     home_bytes: int = 0
     system_bytes: int = 0
     system_edge: str = ""
-    """Its version; empty when it is not there, `broken` when it does not start."""
+    """Its version; empty when it is not there, `broken` when it is not whole."""
     user_edge: str = ""
     releases: Mapping[str, Any] = field(default_factory=dict)
     """What `edge releases --files` says; empty when it was not asked."""
@@ -178,8 +186,8 @@ def read(host: str, text: str) -> Device:
         time_s=_number(known.get("time", "")),
         home_bytes=_number(known.get("home_kb", "")) * 1024,
         system_bytes=_number(known.get("system_kb", "")) * 1024,
-        system_edge=_version(known.get("system_edge", "")),
-        user_edge=_version(known.get("user_edge", "")),
+        system_edge=known.get("system_edge", ""),
+        user_edge=known.get("user_edge", ""),
         releases=_json(host, known.get("releases", "")),
         refusal=known.get("refusal", "").strip(),
     )
@@ -253,11 +261,6 @@ def _python(host: str, text: str) -> tuple[int, ...]:
             f"Python on {host} has no module venv", hint=f"ssh -t {host} sudo apt-get install python3-venv"
         )
     return version
-
-
-def _version(text: str) -> str:
-    """Return the number in `edge 0.1.0`."""
-    return text.removeprefix("edge ").strip()
 
 
 def _number(text: str) -> int:

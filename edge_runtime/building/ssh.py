@@ -70,13 +70,18 @@ class Sudo:
         return f"LC_ALL=C sudo {how} {inner}"
 
 
+def check_host(host: str) -> None:
+    """Return if it can be one, and is no option of ssh. Raises: ConfigError."""
+    if not host or host.startswith("-") or any(sign.isspace() or not sign.isprintable() for sign in host):
+        raise ConfigError(f"{host!r} is no host", hint="write it as for ssh: pi@raspberrypi.local")
+
+
 class Connection:
     """A connection to one host; made with the first script."""
 
     def __init__(self, host: str, config: Path | None = None) -> None:
         """`host` is what ssh takes: a name of its configuration, user@host, or ssh://user@host:port."""
-        if not host or host.startswith("-") or any(sign.isspace() or not sign.isprintable() for sign in host):
-            raise ConfigError(f"{host!r} is no host", hint="write it as for ssh: pi@raspberrypi.local")
+        check_host(host)
         if shutil.which("ssh") is None:
             raise ConfigError("the ssh command is missing", hint="install it: apt-get install openssh-client")
         self.host = host

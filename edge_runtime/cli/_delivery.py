@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,8 +36,6 @@ _SPARE = 8 << 20
 class Wish:
     """What was asked for."""
 
-    parcel: Parcel | None
-    """None: the runtime alone."""
     release: str = ""
     key: Path | None = None
     health_s: float = 2.0
@@ -70,28 +70,39 @@ class Delivery:
     """What is done on one device."""
 
     def __init__(self, host: str, wish: Wish) -> None:
+        """Begin to ask the device at once, beside what else there is to do. `close` has to be called in the end."""
         self._host, self._wish = host, wish
+        self._link = Connection(host, wish.config)
+        self._asking = ThreadPoolExecutor(1, "deploy.probe").submit(self._link.run, devices.probe())
         self._report = Report(host)
         self._answer = Answer(0, "", "", 0)
 
-    def run(self) -> Report:
-        """Do it. Raises: EdgeError; what ran there before runs on."""
-        begun_s = time.monotonic()
+        self._begun_s = time.monotonic()
+
+    def close(self) -> None:
+        """End the connection."""
+        with contextlib.suppress(EdgeError):  # who wanted the answer has got it, or an error of his own
+            self._asking.result()
+        self._link.close()
+
+    def run(self, parcel: Parcel | None) -> Report:
+        """Install the runtime where it is needed, and an app if there is one.
+
+        Raises: EdgeError; what ran there before runs on.
+        """
         with tempfile.TemporaryDirectory(prefix="edge-deploy-") as work:
-            self._link = Connection(self._host, self._wish.config)
-            try:
-                self._deliver(Path(work))
-            finally:
-                self._link.close()
-        self._report.seconds = round(time.monotonic() - begun_s, 3)
+            self._deliver(parcel, Path(work))
+        self._report.seconds = round(time.monotonic() - self._begun_s, 3)
         return self._report
 
-    def _deliver(self, work: Path) -> None:
-        found = devices.read(self._host, self._link.run(devices.probe()).out)
+    def _deliver(self, parcel: Parcel | None, work: Path) -> None:
+        found = devices.read(self._host, self._asking.result().out)
         self._link.sudo.is_root = found.sudo == "root"
         place = self._place(found)
         self._report.notes += devices.advice(found, place, time.time())
         has = found.system_edge if place is SYSTEM else found.user_edge
+        if found.refusal and "error: " not in found.refusal:  # it is not the command that says so, but what runs it
+            has = "broken"
         asks = bool(place.user) and found.sudo == "asks"
         if asks and not (self._wish.dry_run and not has):
             self._ask_password()
@@ -101,8 +112,8 @@ class Delivery:
             self._install_runtime(found, place, has)
             if not self._wish.dry_run:
                 found = self._with_releases(found, place)
-        if self._wish.parcel is not None:
-            self._install_release(found, place, self._wish.parcel, work)
+        if parcel is not None:
+            self._install_release(found, place, parcel, work)
 
     # -- where -----------------------------------------------------------------------------------------------------
 

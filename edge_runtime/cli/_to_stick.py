@@ -17,6 +17,7 @@ from edge_runtime.cli._stick import SUFFIX
 from edge_runtime.errors import ConfigError
 
 if TYPE_CHECKING:
+    from edge_runtime.building.parcel import Parcel
     from edge_runtime.cli._delivery import Wish
 
 _README = """Release {release} of {name}, for devices of the edge runtime.
@@ -35,17 +36,20 @@ A device without the runtime gets it first, without a network (Python 3.11 or ne
 """
 
 
-def to_stick(folder: Path, wish: Wish, architectures: tuple[str, ...], *, as_json: bool) -> None:
+def to_stick(folder: Path, wish: Wish, parcel: Parcel | None, architectures: tuple[str, ...], *, as_json: bool) -> None:
     """Write a whole, signed bundle into a folder, the runtime for some architectures, and a note beside them.
 
     Raises: ConfigError when no release is named; EdgeError.
     """
-    if wish.parcel is None or not wish.release:
+    if parcel is None:
+        raise ConfigError("the runtime alone goes to a stick by edge build runtime", hint="leave out --runtime-only")
+    if not wish.release:
         raise ConfigError("a stick knows no release before it", hint="say its number: --release 1.4.0")
     with tempfile.TemporaryDirectory(prefix="edge-deploy-") as work:
-        file = Path(work) / f"{wish.parcel.name}-{wish.release}{SUFFIX}".replace(":", "_")
-        wish.parcel.write(file, wish.release, wish.key)
-        plan = _plan(folder, wish, file, architectures)
+        file = Path(work) / f"{parcel.name}-{wish.release}{SUFFIX}".replace(":", "_")
+        parcel.write(file, wish.release, wish.key)
+        text = _README.format(release=wish.release, name=parcel.name, runtime=_RUNTIME if architectures else "")
+        plan = _plan(folder, text, file, architectures)
         if wish.dry_run:
             say(shown(plan).rstrip("\n"))
             return
@@ -64,7 +68,7 @@ def to_stick(folder: Path, wish: Wish, architectures: tuple[str, ...], *, as_jso
         say("note: it is not signed; a device that knows keys does not take it")
 
 
-def _plan(folder: Path, wish: Wish, file: Path, architectures: tuple[str, ...]) -> Plan:
+def _plan(folder: Path, text: str, file: Path, architectures: tuple[str, ...]) -> Plan:
     steps: list[Step] = []
     for architecture in architectures:
         built = runtimes.bundle(architecture, run_plan)
@@ -74,8 +78,6 @@ def _plan(folder: Path, wish: Wish, file: Path, architectures: tuple[str, ...]) 
             path for place in plugin.folders("deploy") if (path := place / "installer" / "edge-install.sh").is_file()
         )
         steps.append(Copy(installer, folder / installer.name, 0o755))
-    name = wish.parcel.name if wish.parcel is not None else ""
-    text = _README.format(release=wish.release, name=name, runtime=_RUNTIME if architectures else "")
     steps.append(Write(folder / "README.txt", text.encode()))
     steps.append(Copy(file, folder / file.name, 0o644))  # the last one: what can be installed is whole
     return Plan("usb", tuple(steps), tuple(step.path for step in steps if isinstance(step, Copy | Write)))

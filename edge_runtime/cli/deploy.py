@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +13,12 @@ from edge_runtime.cli._common import app_file, complain, json_option, say, say_j
 from edge_runtime.errors import ConfigError, EdgeError
 
 if TYPE_CHECKING:
-    from edge_runtime.cli._delivery import Report, Wish
+    from edge_runtime.building.parcel import Parcel
+    from edge_runtime.cli._delivery import Delivery, Report, Wish
 
 _FILE = click.Path(dir_okay=False, exists=True, path_type=Path)
 _RUNTIMES = ("auto", "always", "never")
+_BAD = frozenset({"failed", "rolled back", "not well"})
 
 
 @click.command()
@@ -70,7 +73,8 @@ def deploy(  # noqa: PLR0913 - an option each
       edge deploy pi@one pi@two ./station --key release.key
       edge deploy --usb /media/stick --release 1.4.0 --key release.key
     """  # noqa: D301 - click knows a paragraph to leave alone by this sign
-    from edge_runtime.building.parcel import check_release, parcel_of  # noqa: PLC0415 - the help does not need it
+    from edge_runtime.building.parcel import check_release  # noqa: PLC0415 - the help of this verb does not need it
+    from edge_runtime.building.ssh import check_host  # noqa: PLC0415 - same
     from edge_runtime.cli._delivery import Wish  # noqa: PLC0415 - same
 
     hosts, app = _sorted(where)
@@ -82,14 +86,16 @@ def deploy(  # noqa: PLR0913 - an option each
         raise click.UsageError(f"--runtime {runtime}: there is no such file; known: {', '.join(_RUNTIMES)}")
     if release:
         check_release(release)
-    parcel = None if runtime_only else parcel_of(_existing(app_file(app)))
-    wish = Wish(parcel, release, key, health, runtime, for_user, dry_run, ssh_config)
+    for host in hosts:
+        check_host(host)
+    path = None if runtime_only else _existing(app_file(app))
+    wish = Wish(release, key, health, runtime, for_user, dry_run, ssh_config)
     if usb is not None:
         from edge_runtime.cli._to_stick import to_stick  # noqa: PLC0415 - as above
 
-        to_stick(usb, wish, arch, as_json=as_json)
+        to_stick(usb, wish, _parcel(path), arch, as_json=as_json)
         return
-    ctx.exit(_deploy(hosts, wish, keep_going=keep_going, as_json=as_json))
+    ctx.exit(_deploy(hosts, path, wish, keep_going=keep_going, as_json=as_json))
 
 
 def _sorted(where: tuple[str, ...]) -> tuple[list[str], Path | None]:
@@ -111,30 +117,43 @@ def _is_path(text: str) -> bool:
     return not text.startswith("ssh://") and ("/" in text or text in {".", ".."} or text.endswith((".yaml", ".yml")))
 
 
-def _deploy(hosts: list[str], wish: Wish, *, keep_going: bool, as_json: bool) -> int:
+def _parcel(path: Path | None) -> Parcel | None:
+    """Return the app of an app file. Raises: ConfigError with all that is wrong with it."""
+    from edge_runtime.building.parcel import parcel_of  # noqa: PLC0415 - the help of this verb does not need it
+
+    return None if path is None else parcel_of(path)
+
+
+def _deploy(hosts: list[str], path: Path | None, wish: Wish, *, keep_going: bool, as_json: bool) -> int:
     """Deploy to one host after the other; return the exit status."""
-    from edge_runtime.cli._delivery import Delivery  # noqa: PLC0415 - the help of this verb does not need it
+    from edge_runtime.cli import _delivery  # noqa: PLC0415 - the help of this verb does not need it
 
     found: list[dict[str, object]] = []
-    failed = 0
-    for number, host in enumerate(hosts):
-        try:
-            report = Delivery(host, wish).run()
-        except EdgeError as error:
-            failed += 1
-            found.append({"host": host, "verdict": "failed", "text": str(error), "hint": error.hint})
-            complain(error)
-        else:
-            failed += report.verdict == "rolled back"
-            found.append(asdict(report))
-            if not as_json and not wish.dry_run:
-                _tell(report)
-        if failed and not keep_going and (left := hosts[number + 1 :]):
-            complain(ConfigError(f"not tried: {', '.join(left)}", hint="--keep-going goes on after one that fails"))
+    with contextlib.closing(_delivery.Delivery(hosts[0], wish)) as first:  # it is asked while the app is checked here
+        parcel = _parcel(path)
+        found.append(_one(first, hosts[0], parcel, wish, as_json=as_json))
+    for number, host in enumerate(hosts[1:], 1):
+        if not keep_going and found[-1]["verdict"] in _BAD:
+            left = ", ".join(hosts[number:])
+            complain(ConfigError(f"not tried: {left}", hint="--keep-going goes on after one that fails"))
             break
+        with contextlib.closing(_delivery.Delivery(host, wish)) as delivery:
+            found.append(_one(delivery, host, parcel, wish, as_json=as_json))
     if as_json:
         say_json(found)
-    return 1 if failed else 0
+    return 1 if any(one["verdict"] in _BAD for one in found) else 0
+
+
+def _one(delivery: Delivery, host: str, parcel: Parcel | None, wish: Wish, *, as_json: bool) -> dict[str, object]:
+    """Deliver to one host, tell what came of it, and return that."""
+    try:
+        report = delivery.run(parcel)
+    except EdgeError as error:
+        complain(error)
+        return {"host": host, "verdict": "failed", "text": str(error), "hint": error.hint}
+    if not as_json and not wish.dry_run:
+        _tell(report)
+    return asdict(report)
 
 
 def _tell(report: Report) -> None:

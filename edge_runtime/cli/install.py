@@ -78,7 +78,7 @@ def install(
         say_json(outcome._asdict())
     else:
         say(outcome.text)
-    ctx.exit(1 if outcome.verdict == "rolled back" else 0)
+    ctx.exit(1 if outcome.verdict in {"rolled back", "not well"} else 0)
 
 
 def _put(bundle: Path, root: Path | None, state: Path, *, runs: bool) -> _Outcome:
@@ -141,6 +141,9 @@ def _hand_over(bundle: Path, here: Mapping[str, Any], state: Path, health: float
 def _verdict(state: Path, name: str, health: float) -> _Outcome:
     """Wait for the end of a trial. Raises: HostError when no host comes back."""
     found = _settled(state, health + _TAKE_OVER_S)
+    if found["current"] == name and found["failed"] == name:
+        text = f"release {name} is not well: {found['reason']}; there is no release before it, so it goes on"
+        return _Outcome(name, "not well", text)
     if found["current"] == name:
         return _Outcome(name, "runs", f"release {name} is well")
     return _Outcome(name, "rolled back", f"release {name} was rolled back: {found['reason'] or 'it was not started'}")

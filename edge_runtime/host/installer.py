@@ -72,7 +72,7 @@ def _keys_offline(releases: Releases, state: Path) -> Sequence[bytes]:
 
 
 def place_for_good(releases: Releases, state: Path, bundle: Path) -> str:
-    """Put a bundle in place while no host runs, without a trial and whatever its number; return its folder name. Blocks.
+    """Put a bundle in place while no host runs, without a trial, whatever its number; return its folder name. Blocks.
 
     It is for one who keeps proofs and versions of his own, and goes back to an older one where he must: the nucleus of
     Greengrass. `state` is a folder for temporary files.

@@ -7,7 +7,7 @@ import os
 import pkgutil
 from pathlib import Path
 
-ASKED_FOR = {"bench_soak": "EDGE_SOAK_S"}
+ASKED_FOR = {"bench_image": "EDGE_IMAGE", "bench_soak": "EDGE_SOAK_S"}
 """Benchmarks that take minutes, and the variable that asks for each."""
 
 

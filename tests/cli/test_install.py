@@ -125,6 +125,14 @@ def test_one_that_is_not_well_is_rolled_back_and_says_why(site: Site) -> None:
     assert "1" in str(site.answer())
 
 
+def test_a_first_one_that_is_not_well_goes_on_and_is_not_said_to_be_well(site: Site) -> None:
+    site.start()
+    status, text = site.install(site.bundle("1", "import no_such_thing"), 5)
+    assert status == 1
+    assert "is not well: function 'f' does not start" in text
+    assert "there is no release before it" in text
+
+
 def test_a_host_that_is_killed_on_trial_again_and_again_comes_back_with_the_one_before(site: Site) -> None:
     """SIGKILL while release 2 is watched, three times: the fourth start runs release 1."""
     site.start()

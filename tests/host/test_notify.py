@@ -6,12 +6,15 @@ import asyncio
 import contextlib
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from edge_runtime import control
 from edge_runtime.errors import ConfigError
 from edge_runtime.host.notify import Notifier
 
@@ -145,3 +148,29 @@ async def test_a_manager_that_is_gone_or_deaf_harms_nobody(tmp_path: Path, caplo
 def test_what_makes_no_sense_is_refused(environment: dict[str, str], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Notifier(environment)
+
+
+def test_a_host_is_ready_when_it_accepts_events_and_says_that_it_ends(tmp_path: Path) -> None:
+    (tmp_path / "edge.yaml").write_text("thing: pi-7\n")
+    manager = Manager(str(tmp_path / "notify"))
+    manager.socket.settimeout(30)
+    variables = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
+    command = [sys.executable, "-m", "edge_runtime", "run", str(tmp_path)]
+
+    def until(word: str) -> list[list[str]]:
+        found: list[list[str]] = []
+        while not found or found[-1][0] != word:
+            found.append(manager.socket.recv(4096).decode().split("\n"))
+        return found
+
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=variables) as process:
+        try:
+            assert until("READY=1")[-1] == ["READY=1", "STATUS=thing pi-7 accepts events"]
+            assert control.call(tmp_path / ".edge", "status")["thing"] == "pi-7"
+            assert until("WATCHDOG=1")[-1] == ["WATCHDOG=1"]
+            process.terminate()
+            assert until("STOPPING=1")[-1] == ["STOPPING=1", "STATUS=stopping"]
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+            manager.socket.close()

@@ -94,7 +94,7 @@ def test_damaged_bundles_are_named_and_leave_all_as_it_was(bundles: Path, standi
         tmp_path / "cut.zip": "is no bundle, or damaged",
         tmp_path / "empty.zip": "is no bundle, or damaged",
         tmp_path / "none.zip": "none.zip is missing",
-        damaged(good, tmp_path / "wheel.zip", "wheels/edge_runtime"): "the file 'wheels/edge_runtime-2.0.0-py3-none-any.whl'",
+        damaged(good, tmp_path / "wheel.zip", "wheels/edge_runtime"): "'wheels/edge_runtime-2.0.0-py3-none-any.whl'",
         damaged(good, tmp_path / "lock.zip", "requirements.lock"): "the file 'requirements.lock' in it is damaged",
         small_bundle(tmp_path, "4.0.0", architecture="sparc"): "it is for sparc, and this machine is",
     }  # fmt: skip
@@ -130,7 +130,9 @@ def test_killed_at_any_moment_the_old_or_the_new_one_is_in_place(bundles: Path, 
             if path.name != (tmp_path / "venv").readlink().name:
                 shutil.rmtree(path)
         command = ["sh", str(runtimes.INSTALLER), "install", str(bundle), str(tmp_path)]
-        with subprocess.Popen(command, env=runtimes.environment(), stderr=subprocess.PIPE, start_new_session=True) as run:
+        with subprocess.Popen(
+            command, env=runtimes.environment(), stderr=subprocess.PIPE, start_new_session=True
+        ) as run:
             try:
                 run.wait(chance.uniform(0, whole_s))
             except subprocess.TimeoutExpired:
@@ -199,10 +201,14 @@ def test_a_folder_that_must_not_be_written_to(bundles: Path, public: Path) -> No
     assert (done.returncode, "cannot be written to; run it as a user who may" in done.stderr) == (1, True), done.stderr
 
 
-@pytest.mark.parametrize("arguments", [[], ["install"], ["install", "x"], ["remove", "x", "y"], ["install", "x", "y", "z"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["install"], ["install", "x"], ["remove", "x", "y"], ["install", "x", "y", "z"]]
+)
 def test_wrong_use_is_told(arguments: list[str], tmp_path: Path) -> None:
     command = ["sh", str(runtimes.INSTALLER), *arguments]
-    done = subprocess.run(command, cwd=tmp_path, env=runtimes.environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=runtimes.environment(), capture_output=True, text=True, check=False
+    )
     assert (done.returncode, "usage: " in done.stderr) == (2, True)
 
 
@@ -223,7 +229,8 @@ def test_a_python_that_is_too_old_or_missing(bundles: Path, tmp_path: Path) -> N
 
 
 def test_the_shell_finds_nothing_to_complain_about() -> None:
-    if not shutil.which("shellcheck"):
+    shellcheck = shutil.which("shellcheck")
+    if shellcheck is None:
         pytest.skip("shellcheck is not installed")
-    done = subprocess.run(["shellcheck", runtimes.INSTALLER], capture_output=True, text=True, check=False)
+    done = subprocess.run([shellcheck, runtimes.INSTALLER], capture_output=True, text=True, check=False)
     assert done.stdout == ""

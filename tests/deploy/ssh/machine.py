@@ -78,7 +78,7 @@ def debian_root() -> Path:
     """
     if os.geteuid() != 0:
         pytest.skip("a Debian root of its own needs root")
-    for name in ("unshare", "nsenter", "ssh", "ssh-keygen"):
+    for name in ("setpriv", "unshare", "nsenter", "ssh", "ssh-keygen"):
         if shutil.which(name) is None:
             pytest.skip(f"{name} is not installed")
     code = _codename()
@@ -178,7 +178,19 @@ class Machine:
     def on(self) -> None:
         """Switch it on, and wait for its sshd."""
         spaces = ["--mount", "--pid", "--net", "--fork", "--kill-child"]
-        command = [_program("unshare"), *spaces, "sh", "-c", _BOOT, "sh", str(self._root), str(self._folder)]
+        command = [
+            _program("setpriv"),
+            "--pdeathsig",
+            "KILL",
+            _program("unshare"),
+            *spaces,
+            "sh",
+            "-c",
+            _BOOT,
+            "sh",
+            str(self._root),
+            str(self._folder),
+        ]
         with (self._folder / "boot.log").open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "LO": _LO}
