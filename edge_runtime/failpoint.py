@@ -34,6 +34,7 @@ NAMES = (
     "release.switched",
     "release.confirmed",
     "release.returned",
+    "release.removing",
 )
 
 _name, _, _nth = os.environ.get("EDGE_FAILPOINT", "").partition(":")

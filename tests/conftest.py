@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 
 from edge_runtime.standin import certs
 from tests.identities import Authority
+
+# How long one example takes is what the machine does beside it; speed is measured in tests/benchmarks.
+settings.register_profile("plain", deadline=None)
+settings.load_profile("plain")
 
 
 @pytest.fixture(scope="session")
