@@ -15,6 +15,7 @@ from tests.faults.subject import QUEUES, WORKLOADS, Order
 from tests.store.kit import make_old
 
 ELSEWHERE = {"invoke.sent", "invoke.replied", "uplink.sent", "uplink.acked"}
+ELSEWHERE |= {name for name in failpoint.NAMES if name.startswith("release.")}
 """Places outside of the store."""
 
 
