@@ -10,7 +10,6 @@ on the host (root, mmdebstrap, systemd-nspawn, a mirror) skips the test with the
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import shutil
@@ -161,9 +160,9 @@ class Machine:
             self._process.wait()
             raise
 
-    def command(self, *words: str) -> list[str]:
-        """Return what runs a command in it."""
-        enter = ["nsenter", "-t", str(self._leader), "-m", "-u", "-i", "-n", "-p", "-C"]
+    def command(self, *words: str, is_inside: bool = True) -> list[str]:
+        """Return what runs a command in it; one that is not inside sees its files and not its processes."""
+        enter = ["nsenter", "-t", str(self._leader), "-m", "-u", "-i", "-n", "-C", *(["-p"] if is_inside else [])]
         return [*enter, "env", "-i", *(f"{name}={value}" for name, value in _CALM.items()), *words]
 
     def run(self, *words: str, check: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -195,12 +194,14 @@ class Journal:
     def until(self, *words: str) -> list[str]:
         """Return the lines up to the one that has the last of these words, which come in this order."""
         after = [f"--after-cursor={self._cursor}"] if self._cursor else []
-        command = self._machine.command("journalctl", "--follow", "--lines=all", "--output=cat", "--quiet", *after)
+        follow = ("journalctl", "--follow", "--lines=all", "--output=cat", "--quiet", *after)
+        # Not inside: there a child of nsenter would be left, for which the machine waits when it shuts down.
+        command = self._machine.command(*follow, is_inside=False)
         lines: list[str] = []
         left = list(words)
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
-            timer = threading.Timer(_WITHIN_S, os.killpg, (process.pid, signal.SIGKILL))  # nsenter has a child
+            timer = threading.Timer(_WITHIN_S, process.kill)
             timer.start()
             for line in process.stdout:
                 lines.append(line.rstrip("\n"))
@@ -209,8 +210,7 @@ class Journal:
                     if not left:
                         break
             timer.cancel()
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
         if left:
             pytest.fail(f"{left[0]!r} was not logged:\n" + "\n".join(lines[-30:]))
         return lines

@@ -15,8 +15,8 @@ from tests.deploy.deb.packages import NEEDED, Packages
 _BY_HAND = """set -e
 python3 -m venv --without-pip --system-site-packages /opt/by-hand
 python3 -c 'import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extractall("/opt/parts")' "$1"
-exec /opt/by-hand/bin/python "$(echo /opt/parts/wheels/pip-*.whl)/pip" install --quiet --no-index --no-deps --require-hashes \\
-  --root-user-action ignore --find-links /opt/parts/wheels --requirement /opt/parts/requirements.lock
+exec /opt/by-hand/bin/python "$(echo /opt/parts/wheels/pip-*.whl)/pip" install --quiet --no-index --no-deps \\
+  --require-hashes --root-user-action ignore --find-links /opt/parts/wheels --requirement /opt/parts/requirements.lock
 """
 
 
