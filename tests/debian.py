@@ -160,9 +160,9 @@ class Machine:
             self._process.wait()
             raise
 
-    def command(self, *words: str, is_inside: bool = True) -> list[str]:
-        """Return what runs a command in it; one that is not inside sees its files and not its processes."""
-        enter = ["nsenter", "-t", str(self._leader), "-m", "-u", "-i", "-n", "-C", *(["-p"] if is_inside else [])]
+    def command(self, *words: str) -> list[str]:
+        """Return what runs a command in it."""
+        enter = ["nsenter", "-t", str(self._leader), "-m", "-u", "-i", "-n", "-p", "-C"]
         return [*enter, "env", "-i", *(f"{name}={value}" for name, value in _CALM.items()), *words]
 
     def run(self, *words: str, check: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -195,13 +195,12 @@ class Journal:
         """Return the lines up to the one that has the last of these words, which come in this order."""
         after = [f"--after-cursor={self._cursor}"] if self._cursor else []
         follow = ("journalctl", "--follow", "--lines=all", "--output=cat", "--quiet", *after)
-        # Not inside: there a child of nsenter would be left, for which the machine waits when it shuts down.
-        command = self._machine.command(*follow, is_inside=False)
+        command = self._machine.command(*follow)
         lines: list[str] = []
         left = list(words)
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
-            timer = threading.Timer(_WITHIN_S, process.kill)
+            timer = threading.Timer(_WITHIN_S, _end_child, (process.pid,))
             timer.start()
             for line in process.stdout:
                 lines.append(line.rstrip("\n"))
@@ -210,7 +209,13 @@ class Journal:
                     if not left:
                         break
             timer.cancel()
-            process.kill()
+            _end_child(process.pid)
         if left:
             pytest.fail(f"{left[0]!r} was not logged:\n" + "\n".join(lines[-30:]))
         return lines
+
+
+def _end_child(pid: int) -> None:
+    """End what nsenter has started: then it ends too. When it goes first, nobody is left who buries its child."""
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split():
+        os.kill(int(child), signal.SIGKILL)
