@@ -169,7 +169,7 @@ def test_a_host_that_hangs_or_is_killed_is_restarted(machine: Machine) -> None:
     journal = machine.journal()
     machine.run("systemctl", "kill", "--kill-whom=main", "--signal=STOP", UNIT)
     lines = journal.until("Watchdog timeout", "Fatal Python error: Aborted", "no output has a guard", "accepts events")
-    assert any("File" in line and "asyncio" in line for line in lines)  # where it hung
+    assert [line for line in lines if line.lstrip().startswith("File ")], lines  # where it hung
     second = shown(machine, "MainPID")
     journal = machine.journal()
     machine.run("systemctl", "kill", "--kill-whom=main", "--signal=KILL", UNIT)
