@@ -245,7 +245,9 @@ async def test_an_agent_on_which_the_broker_hangs_up_waits_so_that_the_rest_gets
         runner = UplinkRunner(it.store, HangUp(broker=it.broker), FREE, it.clock, deliver=it._deliver, agents=[asker])
         it.task = asyncio.create_task(runner.run())
         await it.until(lambda: runner.state.agents["asker"].startswith("waiting"), 0.25)
-        assert runner.state.agents["asker"] == "waiting: the last 2 connections ended while it subscribed"
+        # On a slow machine it has tried once more before anybody looks.
+        said = "waiting: the last {} connections ended while it subscribed"
+        assert runner.state.agents["asker"] in {said.format(2), said.format(3)}
         assert (runner.state.connects, runner.state.state) == (3, "up")
         await it.until(lambda: runner.state.agents["asker"].startswith("waiting: the last 3"), 0.25)
         assert (runner.state.connects, runner.state.state) == (4, "up")

@@ -26,6 +26,9 @@ from tests.host.bundles import BUNDLE, Shop, Signer, serving
 from tests.host.hosting import FREE, app, function
 from tests.host.jobdevice import Device, FakeInstaller, call
 
+# CPython leaves a socket to the collector when a server resets the connection before TLS begins (`SSLSocket._create`).
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
+
 # -- edge.deploy -------------------------------------------------------------------------------------------------------
 
 
