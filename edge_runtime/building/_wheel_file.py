@@ -9,6 +9,7 @@ import base64
 import csv
 import hashlib
 import io
+import os
 import stat
 import zipfile
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ def write_wheel(folder: Path, name: str, version: str, files: Mapping[str, bytes
     everything[f"{about}/RECORD"] = _record(everything, f"{about}/RECORD")
     path = folder / f"{plain}-{version}-py3-none-any.whl"
     folder.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")  # two builds may run at once
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as out:
         for member, data in sorted(everything.items()):
             info = zipfile.ZipInfo(member, _THEN)

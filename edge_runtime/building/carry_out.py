@@ -168,7 +168,7 @@ def _run(step: Run) -> None:
 
 def _zip(folder: Path, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")  # two builds may run at once
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as out:
         for file in _files(folder):
             info = zipfile.ZipInfo(file.relative_to(folder).as_posix(), _THEN)

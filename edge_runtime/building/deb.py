@@ -33,7 +33,7 @@ def write_deb(root: Path, control: Path, path: Path) -> None:
     Raises: OSError.
     """
     size_kb = sum(1 if file.is_dir() else 1 + file.stat().st_size // 1024 for file in _below(root))
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")  # two builds may run at once
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with part.open("w+b") as out:

@@ -27,7 +27,10 @@ def make_own_wheel(folder: Path) -> Path:
     Raises: ConfigError when the files of this package cannot be found, OSError.
     """
     for other in folder.glob("edge_runtime-*.whl"):
-        other.unlink()
+        if (
+            f"-{edge_runtime.__version__}-" not in other.name
+        ):  # that of this version is replaced: two builds may run at once
+            other.unlink(missing_ok=True)
     root = Path(edge_runtime.__file__).parent.parent
     files = from_checkout(root) if (root / "pyproject.toml").is_file() else from_installed()
     return write_wheel(folder, NAME, edge_runtime.__version__, files)
