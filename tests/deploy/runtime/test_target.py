@@ -54,7 +54,7 @@ def test_the_real_one_installs_without_a_network_and_runs(tmp_path: Path) -> Non
     assert {"requirements.lock", f"wheels/edge_runtime-{__version__}-py3-none-any.whl"} <= names
     done = installed(bundle, tmp_path / "d", before=without_network())
     assert done.returncode == 0, done.stderr
-    asked = [tmp_path / "d" / "venv" / "bin" / "edge", "--version"]
+    asked = [str(tmp_path / "d" / "venv" / "bin" / "edge"), "--version"]
     assert __version__ in subprocess.run(asked, capture_output=True, text=True, check=True).stdout
     again = installed(bundle, tmp_path / "d", "build", "runtime", "--dry-run", verb="run", HOME=str(tmp_path))
     assert again.stdout.startswith("target runtime\n"), again.stderr  # it has the locks and targets with it
