@@ -35,6 +35,22 @@ def state_option(function: F) -> F:
     )(function)
 
 
+def app_argument(function: F) -> F:
+    """Add the argument APP, for `app_file`."""
+    return click.argument("app", type=click.Path(path_type=Path), required=False, envvar="EDGE_APP")(function)
+
+
+def app_state_option(function: F) -> F:
+    """Add `--state DIR` for a verb that knows the app file, for `state_of`."""
+    return click.option(
+        "--state",
+        type=click.Path(file_okay=False, path_type=Path),
+        envvar="EDGE_STATE",
+        show_envvar=True,
+        help="The state folder of the host.  [default: .edge beside the app file]",
+    )(function)
+
+
 def json_option(function: F) -> F:
     """Add `--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Write JSON instead of a table.")(function)

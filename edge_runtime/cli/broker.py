@@ -11,7 +11,7 @@ import click
 from edge_runtime import control
 from edge_runtime.app import LocalBroker
 from edge_runtime.cli._broker_words import SNIPPETS, credentials
-from edge_runtime.cli._common import app_file, clean, json_option, say, say_json, state_of, table
+from edge_runtime.cli._common import app_file, app_state_option, clean, json_option, say, say_json, state_of, table
 from edge_runtime.errors import ConfigError
 from edge_runtime.pure import mosquitto
 
@@ -20,17 +20,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def _place(function: F) -> F:
     """Add `--app` and `--state`."""
-    state = click.option(
-        "--state",
-        type=click.Path(file_okay=False, path_type=Path),
-        envvar="EDGE_STATE",
-        show_envvar=True,
-        help="The state folder of the host.  [default: .edge beside the app file]",
-    )
     app = click.option(
         "--app", type=click.Path(path_type=Path), envvar="EDGE_APP", help="The app file.  [default: edge.yaml]"
     )
-    return app(state(function))
+    return app(app_state_option(function))
 
 
 def _as_option(function: F) -> F:

@@ -9,7 +9,16 @@ from pathlib import Path
 import click
 
 from edge_runtime.cli import _checks
-from edge_runtime.cli._common import app_file, clean, json_option, say, say_json, state_of
+from edge_runtime.cli._common import (
+    app_argument,
+    app_file,
+    app_state_option,
+    clean,
+    json_option,
+    say,
+    say_json,
+    state_of,
+)
 from edge_runtime.cli._finding import LEVELS, Case, Finding, Level, summary
 from edge_runtime.pure.topics import check_topic
 
@@ -17,14 +26,8 @@ _MARKS: dict[Level, str] = {"ok": "ok  ", "skip": "----", "warn": "WARN", "fail"
 
 
 @click.command()
-@click.argument("app", type=click.Path(path_type=Path), required=False, envvar="EDGE_APP")
-@click.option(
-    "--state",
-    type=click.Path(file_okay=False, path_type=Path),
-    envvar="EDGE_STATE",
-    show_envvar=True,
-    help="The state folder of the host.  [default: .edge beside APP]",
-)
+@app_argument
+@app_state_option
 @click.option("--no-probe", is_flag=True, help="Do not connect to the broker as the app, even if no host runs.")
 @click.option(
     "--publish-probe", default="", metavar="TOPIC", help="Publish a word on TOPIC, to see if that is allowed."

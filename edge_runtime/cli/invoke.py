@@ -14,6 +14,7 @@ from edge_runtime import control
 from edge_runtime.cli._common import (
     APP_FILE,
     app_file,
+    app_state_option,
     clean,
     payload_json,
     payload_text,
@@ -34,13 +35,7 @@ from edge_runtime.pure.platform_lines import is_platform
 @click.option("--async", "later", is_flag=True, help="Put the event into the function's queue and do not wait.")
 @click.option("--local", is_flag=True, help="Start the function here, also when a host is running.")
 @click.option("--app", type=click.Path(path_type=Path), envvar="EDGE_APP", help="The app, for a call without a host.")
-@click.option(
-    "--state",
-    type=click.Path(file_okay=False, path_type=Path),
-    envvar="EDGE_STATE",
-    show_envvar=True,
-    help="The state folder of the host.  [default: .edge beside the app]",
-)
+@app_state_option
 @click.option("--log", "whole_log", is_flag=True, help="The whole log, with the lines START, END and REPORT.")
 @click.option("--quiet", is_flag=True, help="Neither log nor figures, only the reply.")
 @click.option("--json", "as_json", is_flag=True, help="The reply, the log and the figures as one JSON object.")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edge_runtime.cli._common import app_file, json_option, say, say_json, state_of
+from edge_runtime.cli._common import app_file, app_state_option, json_option, say, say_json, state_of
 from edge_runtime.errors import EdgeError
 from edge_runtime.pure import units
 
@@ -63,13 +63,7 @@ class _Bytes(click.ParamType[int]):
     "--bytes", "payload", type=_Bytes(), metavar="SIZE", help="Of a payload: 200, 1.5KB.  [default: measured]"
 )
 @click.option("--app", type=click.Path(path_type=Path), envvar="EDGE_APP", help="The app file.  [default: edge.yaml]")
-@click.option(
-    "--state",
-    type=click.Path(file_okay=False, path_type=Path),
-    envvar="EDGE_STATE",
-    show_envvar=True,
-    help="The state folder of the host.  [default: .edge beside the app file]",
-)
+@app_state_option
 @json_option
 @click.pass_context
 def plan(

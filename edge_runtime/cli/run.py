@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge_runtime.cli._common import app_file, is_releases, state_of
+from edge_runtime.cli._common import app_argument, app_file, app_state_option, is_releases, state_of
 from edge_runtime.pure import units
 
 
@@ -19,14 +19,8 @@ def _seconds(_: click.Context, __: click.Parameter, value: str | None) -> float 
 
 
 @click.command()
-@click.argument("app", type=click.Path(path_type=Path), required=False, envvar="EDGE_APP")
-@click.option(
-    "--state",
-    type=click.Path(file_okay=False, path_type=Path),
-    envvar="EDGE_STATE",
-    show_envvar=True,
-    help="Where queues and everything else is kept.  [default: .edge beside APP]",
-)
+@app_argument
+@app_state_option
 @click.option("--simulate", is_flag=True, help="Touch no hardware: devices are simulated.")
 @click.option("--watch", is_flag=True, help="Reload a function when its code is saved.")
 @click.option(

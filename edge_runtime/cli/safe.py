@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_runtime.cli._common import app_file, clean, complain, is_releases, say, state_of
+from edge_runtime.cli._common import (
+    app_argument,
+    app_file,
+    app_state_option,
+    clean,
+    complain,
+    is_releases,
+    say,
+    state_of,
+)
 from edge_runtime.errors import ConfigError, EdgeError, HostError
 
 if TYPE_CHECKING:
@@ -24,14 +33,8 @@ _PATIENCE_S = 3.0
 
 
 @click.command()
-@click.argument("app", type=click.Path(path_type=Path), required=False, envvar="EDGE_APP")
-@click.option(
-    "--state",
-    type=click.Path(file_okay=False, path_type=Path),
-    envvar="EDGE_STATE",
-    show_envvar=True,
-    help="Where the host keeps its state.  [default: .edge beside APP]",
-)
+@app_argument
+@app_state_option
 @click.option("--force", is_flag=True, help="Also while a host is running, which holds the pins.")
 @click.option("--simulate", is_flag=True, help="Touch no hardware: devices are simulated.")
 @click.pass_context
