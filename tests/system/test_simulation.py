@@ -25,8 +25,7 @@ def folder(tmp_path: Path) -> Path:
     edge, test = tmp_path / "bin" / "edge", tmp_path / "bin" / "pytest"
     edge.parent.mkdir()
     edge.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m edge_runtime "$@"\n', encoding="utf-8")
-    # Where the package is installed, pytest finds the plug-in by itself.
-    more = "-p edge_runtime.testing.plugin -p no:asyncio -p no:cacheprovider"
+    more = "-p no:asyncio -p no:cacheprovider"
     test.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pytest {more} "$@"\n', encoding="utf-8")
     for program in (edge, test):
         program.chmod(0o755)

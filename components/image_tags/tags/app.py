@@ -31,10 +31,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus
 
-from PIL import Image, ImageFilter, ImageOps, ImageStat
+from PIL import Image, ImageFilter, ImageStat
 
-MOST_PIXELS = 200_000_000
-"""What an image may have: a file of a few bytes can claim any number, and each takes memory."""
 COLOURS = ("black", "grey", "white", "red", "orange", "brown", "yellow", "green", "cyan", "blue", "purple", "pink")
 TAGS = (*COLOURS, "dark", "bright", "flat", "colourless", "colourful", "sharp", "blurred", "landscape", "portrait",
         "square", "tiny", "small", "medium", "large", "unreadable", "missing")  # fmt: skip
@@ -44,6 +42,19 @@ _LAST = 64
 """So many images are known by name in the shadow: what comes twice comes again soon."""
 _HUES = ((15, "red"), (42, "orange"), (70, "yellow"), (165, "green"), (200, "cyan"), (262, "blue"), (292, "purple"),
          (340, "pink"), (361, "red"))  # fmt: skip
+"""Below which angle on the wheel of hues a colour has which name."""
+_UPRIGHT = 4
+"""EXIF orientations up to this one stand; 5 to 8 lie on a side."""
+_DARK, _BRIGHT = 0.25, 0.75
+"""Of the mean light: a quarter at each end."""
+_FLAT, _SHARP = 0.04, 0.1
+"""Less contrast is a plain image; more `_sharpness` has detail."""
+_COLOURLESS, _COLOURFUL = 0.08, 0.5
+"""Of the mean saturation, by eye."""
+_BLACK, _WHITE, _GREY, _BROWN = 0.15, 0.85, 0.15, 0.65
+"""Below this light people say black, above this one white, below this saturation grey; a darker orange is brown."""
+_KERNEL = 5
+"""Pixels a side that a kernel of three needs, with its border."""
 
 
 def handler(event: dict[str, Any], _context: object = None) -> dict[str, Any]:
@@ -55,25 +66,23 @@ def handler(event: dict[str, Any], _context: object = None) -> dict[str, Any]:
 def analysed(data: bytes) -> dict[str, Any]:
     """Return what an image looks like: its size, tags in the order of `TAGS`, colours by share, light, sharpness.
 
-    Raises: OSError, ValueError or SyntaxError, as Pillow does, for what it cannot read.
+    Raises: OSError, ValueError or SyntaxError, as Pillow does, for what it cannot read; Image.DecompressionBombError
+    for more than 2 * Image.MAX_IMAGE_PIXELS: a file of a few bytes can claim any number, and each takes memory.
     """
     with Image.open(io.BytesIO(data)) as file:
-        if file.width * file.height > MOST_PIXELS:
-            raise ValueError(f"{file.width} x {file.height} pixels are too many")
         kind = file.format
-        width, height = file.size if file.getexif().get(0x0112, 1) <= 4 else file.size[::-1]  # noqa: PLR2004 - EXIF: 5 to 8 lie
+        width, height = file.size if file.getexif().get(0x0112, 1) <= _UPRIGHT else file.size[::-1]
         file.draft("RGB", (512, 512))  # a JPEG is decoded at an eighth of its size where that is enough
-        image = ImageOps.exif_transpose(file)
-        seen = _flattened(image)
+        seen = _flattened(file)
     colours = _colours(seen)
     gray = seen.convert("L")
     light, spread = ImageStat.Stat(gray).mean[0] / 255, ImageStat.Stat(gray).stddev[0] / 255
     sharpness = _sharpness(gray, spread)
     vivid = ImageStat.Stat(seen.convert("HSV")).mean[1] / 255
     tags = {colour for colour, share in colours.items() if share >= _COVERS}
-    tags |= {"dark"} if light < 0.25 else {"bright"} if light > 0.75 else set()  # noqa: PLR2004 - a quarter at each end
-    tags |= {"flat"} if spread < 0.04 else {"sharp" if sharpness >= 0.1 else "blurred"}  # noqa: PLR2004 - see _sharpness
-    tags |= {"colourless"} if vivid < 0.08 else {"colourful"} if vivid > 0.5 else set()  # noqa: PLR2004 - by eye
+    tags |= {"dark"} if light < _DARK else {"bright"} if light > _BRIGHT else set()
+    tags |= {"flat"} if spread < _FLAT else {"sharp" if sharpness >= _SHARP else "blurred"}
+    tags |= {"colourless"} if vivid < _COLOURLESS else {"colourful"} if vivid > _COLOURFUL else set()
     tags |= {_shape(width, height), _size(width * height)}
     return {
         "width": width,
@@ -107,17 +116,17 @@ def _colours(image: Image.Image) -> Counter[str]:
 
 def _name(red: int, green: int, blue: int) -> str:
     hue, saturation, value = colorsys.rgb_to_hsv(red / 255, green / 255, blue / 255)
-    if value < 0.15:  # noqa: PLR2004 - where people say black
+    if value < _BLACK:
         return "black"
-    if saturation < 0.15:  # noqa: PLR2004 - and where they see no colour
-        return "white" if value > 0.85 else "grey"  # noqa: PLR2004 - same
+    if saturation < _GREY:
+        return "white" if value > _WHITE else "grey"
     name = next(name for most, name in _HUES if hue * 360 < most)
-    return "brown" if name == "orange" and value < 0.65 else name  # noqa: PLR2004 - brown is dark orange
+    return "brown" if name == "orange" and value < _BROWN else name
 
 
 def _sharpness(gray: Image.Image, spread: float) -> float:
     """Return how strong edges are beside the contrast of the whole: 0 for a plain image, above 0.1 there is detail."""
-    if spread == 0 or min(gray.size) < 5:  # noqa: PLR2004 - what a kernel needs, and its border
+    if spread == 0 or min(gray.size) < _KERNEL:
         return 0.0
     kernel = ImageFilter.Kernel((3, 3), (0, 1, 0, 1, -4, 1, 0, 1, 0), scale=4, offset=128)
     inner = gray.filter(kernel).crop((1, 1, gray.width - 1, gray.height - 1))
@@ -205,9 +214,8 @@ def _counted(images: list[tuple[dict[str, Any], str]]) -> dict[str, Any]:
     if seen != had.get("seen", 0):
         reported = {"images": {"cloud": sorted_cloud, "seen": seen, "last": last}}
         change: dict[str, Any] = {"state": {"reported": reported}}
-        if (
-            "version" in document
-        ):  # whoever else changed it meanwhile is not overwritten: this raises, and is tried again
+        # Whoever else changed it meanwhile is not overwritten: this raises, and is tried again.
+        if "version" in document:
             change["version"] = document["version"]
         shadow.update_thing_shadow(thingName=thing, payload=json.dumps(change).encode())
     return {"cloud": sorted_cloud, "seen": seen}
