@@ -34,8 +34,9 @@ from __future__ import annotations
 import time
 
 from edge_runtime.devices import arguments
+from edge_runtime.devices.arguments import hex_number, one_of
 from edge_runtime.devices.driver import SimulatedDevice
-from edge_runtime.devices.i2c import I2cSensor, hex_number, one_of, place
+from edge_runtime.devices.i2c import I2cSensor, place
 from edge_runtime.errors import ConfigError
 
 _CONVERSION, _CONFIG = 0, 1

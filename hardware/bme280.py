@@ -31,8 +31,9 @@ import struct
 import time
 from typing import ClassVar, NamedTuple
 
+from edge_runtime.devices.arguments import hex_number, one_of
 from edge_runtime.devices.driver import SimulatedDevice
-from edge_runtime.devices.i2c import I2cSensor, hex_number, one_of, place
+from edge_runtime.devices.i2c import I2cSensor, place
 
 _BME280, _BMP280 = 0x60, 0x58
 _NAMES = {0x56: "a BMP280 sample", 0x57: "a BMP280 sample", 0x55: "a BMP180", 0x61: "a BME680", 0x50: "a BMP388"}

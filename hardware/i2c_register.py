@@ -36,8 +36,9 @@ import time
 from typing import Any
 
 from edge_runtime.devices import arguments
+from edge_runtime.devices.arguments import hex_number
 from edge_runtime.devices.driver import SimulatedDevice
-from edge_runtime.devices.i2c import I2cSensor, hex_number, place
+from edge_runtime.devices.i2c import I2cSensor, place
 from edge_runtime.errors import ConfigError
 
 _MOST_WAIT_S = 10.0

@@ -34,8 +34,9 @@ import math
 import time
 from typing import ClassVar
 
+from edge_runtime.devices.arguments import hex_number, one_of
 from edge_runtime.devices.driver import SimulatedDevice
-from edge_runtime.devices.i2c import I2cSensor, hex_number, one_of, place
+from edge_runtime.devices.i2c import I2cSensor, place
 from edge_runtime.errors import ConfigError
 
 _CONFIG, _SHUNT, _BUS, _POWER, _CURRENT, _CALIBRATION = range(6)

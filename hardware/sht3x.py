@@ -29,8 +29,9 @@ import time
 from typing import ClassVar
 
 from edge_runtime.devices import arguments
+from edge_runtime.devices.arguments import hex_number
 from edge_runtime.devices.driver import SimulatedDevice
-from edge_runtime.devices.i2c import I2cSensor, hex_number, place
+from edge_runtime.devices.i2c import I2cSensor, place
 
 _SHOTS = {"high": (0x24, 0x00, 0.016), "medium": (0x24, 0x0B, 0.007), "low": (0x24, 0x16, 0.005)}
 """The command of a single shot, and how long it takes at most, in seconds."""

@@ -6,11 +6,15 @@ import json
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from edge_runtime.errors import ConfigError, EdgeError, LimitError
+from edge_runtime.pure import units
+
+if TYPE_CHECKING:
+    from edge_runtime.store.inspect import LedgerRow
 
 F = TypeVar("F", bound=Callable[..., Any])
 _OF_RELEASES = frozenset({"lock", "record.json", "releases"})
@@ -20,6 +24,19 @@ DATABASE = "queue.db"
 """The file in the state folder that holds the queues."""
 MAX_INPUT = 6 << 20
 """Bytes of a payload: AWS Lambda's limit of a synchronous invocation, and more than any queue takes."""
+
+
+class Span(click.ParamType[float]):
+    """A time span as an option: `14d`, `8h`, `1d12h`; in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return it in seconds. Raises: click.BadParameter."""
+        try:
+            return units.seconds(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def state_option(function: F) -> F:
@@ -177,6 +194,12 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     widths = [max(len(row[n]) for row in [names, *cells]) for n in range(len(names))]
     for row in [[name.upper() for name in names], *cells]:
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def ledger_table(books: Iterable[LedgerRow]) -> None:
+    """Write what became of the messages for each target."""
+    names = ("target", "produced", "delivered", "queued", "expired", "dropped", "dead", "balanced")
+    table(names, [[getattr(row, name) for name in names] for row in books])
 
 
 def _cell(value: object) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from edge_runtime.cli._common import DATABASE, clean, duration, say, table
+from edge_runtime.cli._common import DATABASE, clean, duration, ledger_table, say, table
 from edge_runtime.errors import ConfigError, HostError
 from edge_runtime.host.playing import Score, check, command, open_trace
 from edge_runtime.host.stage import scratch_folder
@@ -190,13 +190,7 @@ def _show(start_s: float, at_s: float, text: str) -> None:
 def report(outcome: Outcome) -> None:
     """Say what came of it."""
     say("")
-    table(
-        ["target", "produced", "delivered", "queued", "expired", "dropped", "dead", "balanced"],
-        [
-            [r.target, r.produced, r.delivered, r.queued, r.expired, r.dropped, r.dead, r.balanced]
-            for r in outcome.ledger
-        ],
-    )
+    ledger_table(outcome.ledger)
     say("")
     if outcome.arrived:
         table(["arrived in the cloud on", "messages"], sorted(outcome.arrived.items()))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from edge_runtime.cli._common import say, say_json, table
+from edge_runtime.cli._common import ledger_table, say, say_json
 
 if TYPE_CHECKING:
     from edge_runtime.cli._demo_site import Cloud, Station, World
@@ -210,13 +210,7 @@ def _screen(show: Callable[[str], None], *, live: bool) -> Screen:
 def _report(outcome: Outcome) -> None:
     summary = outcome.summary()
     say("")
-    table(
-        ["target", "produced", "delivered", "queued", "expired", "dropped", "dead", "balanced"],
-        [
-            [r.target, r.produced, r.delivered, r.queued, r.expired, r.dropped, r.dead, r.balanced]
-            for r in outcome.ledger
-        ],
-    )
+    ledger_table(outcome.ledger)
     say("")
     say(
         f"The link was cut for {summary['outage_s']} s and the host killed {summary['restarts']} time(s). "

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edge_runtime.cli._common import app_file, app_state_option, json_option, say, say_json, state_of
+from edge_runtime.cli._common import Span, app_file, app_state_option, json_option, say, say_json, state_of
 from edge_runtime.errors import EdgeError
 from edge_runtime.pure import units
 
@@ -29,15 +29,10 @@ class _Rate(click.ParamType[float]):
         return float(found[1]) / _SECONDS[found[2] or "s"]
 
 
-class _Span(click.ParamType[float]):
-    name = "duration"
-
+class _Outage(Span):
     def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read `14d`, `8h`, `1d12h`."""
-        try:
-            seconds = units.seconds(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+        """Read a time span that a link may be away."""
+        seconds = super().convert(value, param, ctx)
         if not 0 < seconds <= _MOST_S:
             self.fail(f"{value!r} is no outage: from a moment to ten years", param, ctx)
         return seconds
@@ -56,7 +51,7 @@ class _Bytes(click.ParamType[int]):
 
 @click.command()
 @click.option(
-    "--outage", type=_Span(), required=True, metavar="TIME", help="How long the link is away: 14d, 8h, 1d12h."
+    "--outage", type=_Outage(), required=True, metavar="TIME", help="How long the link is away: 14d, 8h, 1d12h."
 )
 @click.option("--rate", type=_Rate(), metavar="N/TIME", help="Messages to the cloud: 2/s, 30/min.  [default: measured]")
 @click.option(

@@ -13,10 +13,9 @@ from typing import Any, NamedTuple, TextIO
 import click
 
 from edge_runtime import control
-from edge_runtime.cli._common import clean, state_option
+from edge_runtime.cli._common import Span, clean, state_option
 from edge_runtime.errors import ConfigError, HostError, NotFoundError
 from edge_runtime.plugin import nearest
-from edge_runtime.pure import units
 from edge_runtime.pure.trace import Recorder
 
 _NO_LEVELS = ("held", "rotated", "set", "fault")
@@ -34,19 +33,12 @@ class _OverError(Exception):
     """The time to record is over."""
 
 
-def _seconds(_: click.Context, __: click.Parameter, value: str | None) -> float:
-    try:
-        return 0.0 if value is None else units.seconds(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-
-
 @click.command()
 @click.argument("devices", nargs=-1, metavar="[DEVICE]...")
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="The file; else it is written out."
 )
-@click.option("--for", "for_s", metavar="TIME", callback=_seconds, help="End after so long, as in 10m.")
+@click.option("--for", "for_s", type=Span(), default=0.0, metavar="TIME", help="End after so long, as in 10m.")
 @state_option
 def record(devices: tuple[str, ...], output: Path | None, for_s: float, state: Path) -> None:
     """Record what devices of the running host measure, as a trace for `edge run --simulate --script`.

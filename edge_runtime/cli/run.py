@@ -6,16 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge_runtime.cli._common import app_argument, app_file, app_state_option, is_releases, state_of
-from edge_runtime.pure import units
-
-
-def _seconds(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
-    """Return a time as in `7d` in seconds."""
-    try:
-        return None if value is None else units.seconds(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+from edge_runtime.cli._common import Span, app_argument, app_file, app_state_option, is_releases, state_of
 
 
 @click.command()
@@ -33,7 +24,7 @@ def _seconds(_: click.Context, __: click.Parameter, value: str | None) -> float 
     type=click.FloatRange(min=0, min_open=True),
     help="With --simulate: how many times faster than real time at most.  [default: with --script as fast as it can]",
 )
-@click.option("--until", metavar="TIME", callback=_seconds, help="With --script or --speed: end after so long.")
+@click.option("--until", type=Span(), metavar="TIME", help="With --script or --speed: end after so long.")
 @click.pass_context
 def run(
     ctx: click.Context,

@@ -19,6 +19,28 @@ def whole(name: str, value: object, least: int, most: int) -> int:
     )
 
 
+def hex_number(name: str, value: object, least: int, most: int) -> int:
+    """Return an argument of a driver that people write in hex.
+
+    Raises: ConfigError when it is no whole number, or out of bounds.
+    """
+    number = value if isinstance(value, int) and not isinstance(value, bool) else None
+    if number is not None and least <= number <= most:
+        return number
+    digits = len(f"{most:x}")
+    start, end = f"0x{least:0{digits}x}", f"0x{most:0{digits}x}"
+    given = f"0x{number:0{digits}x}" if number is not None and number >= 0 else repr(value)
+    raise ConfigError(
+        f"{name} {given} is no number from {start} to {end}", hint=f"write it without quotes, as in {name}: {start}"
+    )
+
+
+def one_of(name: str, value: object, allowed: Collection[int | str]) -> None:
+    """Return if an argument of a driver is one of few numbers. Raises: ConfigError that lists them."""
+    if isinstance(value, bool) or not isinstance(value, int | str) or value not in allowed:
+        raise ConfigError(f"{name} {value!r} is none of {', '.join(map(str, allowed))}")
+
+
 def word(name: str, value: object, allowed: Collection[str]) -> str:
     """Return one of some words. Raises: ConfigError that lists them."""
     if isinstance(value, str) and value in allowed:

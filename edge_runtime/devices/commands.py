@@ -22,9 +22,10 @@ from edge_runtime import plugin
 from edge_runtime.devices import parts, settings, values, verbs
 from edge_runtime.devices.opening import OpenDevice
 from edge_runtime.errors import ConfigError, EdgeError
+from edge_runtime.pure.nesting import levels
 
 _MOST_SHOWN = 80
-_DEEPEST = 16
+_MOST_LEVELS = 15
 _HINT = 'send on, off, toggle, a number, {"value": 0.5} or {"do": "blink", "on_time": 1}'
 
 
@@ -251,28 +252,13 @@ def _read(who: str, payload: bytes) -> Any:  # noqa: ANN401 - any JSON
         command = json.loads(text)
     except (ValueError, RecursionError):
         command = ...
-    if command is ... or _is_deep(command):
+    if command is ... or levels(command) > _MOST_LEVELS:
         raise ConfigError(f"{who} cannot read the command {_text(payload)!r}", hint=_HINT)
     return command
 
 
 def _text(payload: bytes) -> str:
     return payload[:_MOST_SHOWN].decode(errors="replace")
-
-
-def _is_deep(value: object) -> bool:
-    """Tell whether a value is nested deeper than any command is."""
-    level = [value]
-    for _ in range(_DEEPEST):
-        level = [
-            inner
-            for item in level
-            if isinstance(item, dict | list)
-            for inner in (item.values() if isinstance(item, dict) else item)
-        ]
-        if not level:
-            return False
-    return True
 
 
 def _is_told(opened: OpenDevice) -> bool:

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from edge_runtime import plugin
 from edge_runtime.app import Device
 from edge_runtime.devices import nested, values
+from edge_runtime.devices.constructors import Arguments, arguments
 from edge_runtime.devices.nested import Where, dotted
-from edge_runtime.devices.signatures import Arguments, arguments
 from edge_runtime.errors import ConfigError
 
 __all__ = ["Arguments", "Call", "Problem", "arguments", "call_for", "check", "find", "gpiozero_names", "problems"]

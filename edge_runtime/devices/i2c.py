@@ -9,10 +9,10 @@ from __future__ import annotations
 import errno
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Collection
 from types import ModuleType
 from typing import Any
 
+from edge_runtime.devices.arguments import hex_number
 from edge_runtime.devices.driver import need
 from edge_runtime.errors import ConfigError, DeviceError
 
@@ -41,28 +41,6 @@ def place(bus: int | str, address: int) -> str:
     if name.startswith("/dev/i2c-"):
         name = name.removeprefix("/dev/i2c-")
     return f"I2C{name} 0x{address:02x}" if name.isdigit() else f"I2C {name} 0x{address:02x}"
-
-
-def hex_number(name: str, value: object, least: int, most: int) -> int:
-    """Return an argument of a driver that people write in hex.
-
-    Raises: ConfigError when it is no whole number, or out of bounds.
-    """
-    number = value if isinstance(value, int) and not isinstance(value, bool) else None
-    if number is not None and least <= number <= most:
-        return number
-    digits = len(f"{most:x}")
-    start, end = f"0x{least:0{digits}x}", f"0x{most:0{digits}x}"
-    given = f"0x{number:0{digits}x}" if number is not None and number >= 0 else repr(value)
-    raise ConfigError(
-        f"{name} {given} is no number from {start} to {end}", hint=f"write it without quotes, as in {name}: {start}"
-    )
-
-
-def one_of(name: str, value: object, allowed: Collection[int | str]) -> None:
-    """Return if an argument of a driver is one of few numbers. Raises: ConfigError that lists them."""
-    if isinstance(value, bool) or not isinstance(value, int | str) or value not in allowed:
-        raise ConfigError(f"{name} {value!r} is none of {', '.join(map(str, allowed))}")
 
 
 class _Bus:

@@ -24,7 +24,7 @@ from gpiozero.pins.spi import SPI
 from edge_runtime import plugin
 from edge_runtime.devices._playing import in_range, play
 from edge_runtime.devices._settable import Settable
-from edge_runtime.devices.signatures import arguments
+from edge_runtime.devices.constructors import arguments
 from edge_runtime.devices.values import shown
 from edge_runtime.errors import ConfigError, EdgeError, NotFoundError
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edge_runtime.pure._shadow_tree import Tree, levels, null_in_array, parse
+from edge_runtime.pure._shadow_tree import Tree, null_in_array, parse
+from edge_runtime.pure.nesting import levels
 from edge_runtime.pure.quotas import PAYLOAD_BYTES
 
 SECTIONS = ("desired", "reported")

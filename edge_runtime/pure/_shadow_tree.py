@@ -45,15 +45,6 @@ def encode(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def levels(value: object) -> int:
-    """Return how deep objects and arrays are nested: 0 for anything else, 1 for `{"a": 1}`. Any depth is safe."""
-    deep, row = 0, [value]
-    while row := [one for one in row if isinstance(one, Mapping | list)]:
-        deep += 1
-        row = [item for one in row for item in (one.values() if isinstance(one, Mapping) else one)]
-    return deep
-
-
 def null_in_array(value: object, path: str) -> str:
     """Return the path of the first array in `value` that holds null at any depth, or an empty text."""
     if isinstance(value, Mapping):

@@ -20,6 +20,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from edge_runtime.pure.nesting import levels
+
 VERSION = "1.0"
 MOST_LEVELS = 32
 """Of objects and arrays inside each other in a document."""
@@ -89,7 +91,7 @@ def read(document: object) -> Order:
     """Return what a parsed document asks for. Raises: RefusalError, for whatever it may be."""
     if not isinstance(document, Mapping):
         raise RefusalError("the job document is no JSON object")
-    if _too_deep(document):
+    if levels(document) > MOST_LEVELS:
         raise RefusalError(f"the job document is nested deeper than {MOST_LEVELS} levels")
     if "steps" in document:
         raise RefusalError(f"steps (runHandler, runCommand) are never carried out here; known: {_known()}")
@@ -258,21 +260,6 @@ def _base64(text: str) -> bytes | None:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         return None
-
-
-def _too_deep(value: object) -> bool:
-    """Tell whether a value is nested too deep; without recursion, for that is what it is to keep away."""
-    layer: list[object] = [value]
-    for _ in range(MOST_LEVELS + 1):
-        layer = [
-            part
-            for one in layer
-            if isinstance(one, Mapping | list)
-            for part in (one.values() if isinstance(one, Mapping) else one)
-        ]
-        if not layer:
-            return False
-    return True
 
 
 def _shown(value: object) -> str:

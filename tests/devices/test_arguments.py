@@ -42,3 +42,21 @@ def test_what_is_wrong_says_what_would_do(check, message: str, hint: str) -> Non
         check()
     assert str(error.value).startswith(message)
     assert hint in error.value.hint
+
+
+def test_a_number_in_hex() -> None:
+    assert arguments.hex_number("register", 0x1F, 0, 0xFF) == 31
+    for bad, shown in ((0x100, "0x100"), ("5", "'5'"), (True, "True"), (1.0, "1.0")):
+        with pytest.raises(ConfigError) as error:
+            arguments.hex_number("register", bad, 0, 0xFF)
+        assert str(error.value) == f"register {shown} is no number from 0x00 to 0xff"
+        assert error.value.hint == "write it without quotes, as in register: 0x00"
+
+
+def test_one_of_few() -> None:
+    arguments.one_of("rate", 8, (8, 16))
+    arguments.one_of("gain", "2/3", {"2/3": 0, 1: 1})
+    for bad in (9, True, [8], None, 8.0):
+        with pytest.raises(ConfigError) as error:
+            arguments.one_of("rate", bad, (8, 16, 1))
+        assert str(error.value) == f"rate {bad!r} is none of 8, 16, 1"

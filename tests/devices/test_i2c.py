@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.devices.i2c import Chip, I2cSensor, hex_number, one_of, place
+from edge_runtime.devices.i2c import Chip, I2cSensor, place
 from edge_runtime.errors import ConfigError, DeviceError
 from tests.i2c import I2c, Registers
 
@@ -190,21 +190,3 @@ def test_what_is_no_place(bus: int, address: int, words: str) -> None:
         place(bus, address)
     assert str(error.value) == words
     assert error.value.hint
-
-
-def test_a_number_in_hex() -> None:
-    assert hex_number("register", 0x1F, 0, 0xFF) == 31
-    for bad, shown in ((0x100, "0x100"), ("5", "'5'"), (True, "True"), (1.0, "1.0")):
-        with pytest.raises(ConfigError) as error:
-            hex_number("register", bad, 0, 0xFF)
-        assert str(error.value) == f"register {shown} is no number from 0x00 to 0xff"
-        assert error.value.hint == "write it without quotes, as in register: 0x00"
-
-
-def test_one_of_few() -> None:
-    one_of("rate", 8, (8, 16))
-    one_of("gain", "2/3", {"2/3": 0, 1: 1})
-    for bad in (9, True, [8], None, 8.0):
-        with pytest.raises(ConfigError) as error:
-            one_of("rate", bad, (8, 16, 1))
-        assert str(error.value) == f"rate {bad!r} is none of 8, 16, 1"

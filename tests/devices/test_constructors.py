@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gpiozero
 
-from edge_runtime.devices.signatures import arguments
+from edge_runtime.devices.constructors import arguments
 
 
 def test_arguments_that_are_handed_on_are_found_at_the_base() -> None:
