@@ -13,6 +13,7 @@ from typing import Any
 from edge_runtime.app import Device
 from edge_runtime.devices import drivers, factories, nested
 from edge_runtime.errors import ConfigError, EdgeError
+from edge_runtime.pure.events.device import DeviceEvents
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +57,17 @@ class OpenDevice:
     def has_events(self) -> bool:
         """Whether it tells by itself when it becomes active and inactive."""
         return hasattr(self.driver or type(self.device), "when_activated")
+
+    def events(self, thing: str, source: str) -> DeviceEvents:
+        """Return what builds the payloads of its events; `source` is who speaks: `gpio` or `sample`."""
+        return DeviceEvents(
+            thing=thing,
+            device=self.name,
+            class_name=self.spec.driver,
+            source=source,
+            pin=self.pin,
+            simulated=self.simulated,
+        )
 
 
 class Opener:

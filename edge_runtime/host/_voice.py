@@ -10,7 +10,7 @@ from edge_runtime.clock import Clock, new_id
 from edge_runtime.errors import EdgeError, StoreError
 from edge_runtime.host.bus import Bus
 from edge_runtime.model import NO_HEADERS, Event, Message
-from edge_runtime.pure.events.device import DeviceEvents, Moment
+from edge_runtime.pure.events.device import Moment
 from edge_runtime.pure.permissions import DEPTH
 from edge_runtime.store.store import Store
 
@@ -45,14 +45,7 @@ class Voice:
         self._bus = bus
         self._synced = synced
         self._seq = 0
-        self._events = DeviceEvents(
-            thing=thing,
-            device=device.name,
-            class_name=device.spec.driver,
-            source="gpio",
-            pin=device.pin,
-            simulated=device.simulated,
-        )
+        self._events = device.events(thing, "gpio")
 
     def set(self, value: object, command: Message | None, more: Mapping[str, object] = _NOTHING) -> Event:
         """Return the event of what it does now. Headers name the command that made it, and who gave it."""

@@ -10,7 +10,7 @@ from edge_runtime.clock import Clock, new_id
 from edge_runtime.devices import OpenDevice
 from edge_runtime.devices.naming import levels
 from edge_runtime.model import Event, Stamp
-from edge_runtime.pure.events.device import DeviceEvents, Moment
+from edge_runtime.pure.events.device import Moment
 from edge_runtime.pure.hold import Change, Holder
 from edge_runtime.triggers._inbox import Inbox
 from edge_runtime.triggers._pins import Smoothing, buttons, has_one_pin, stop_hold_thread
@@ -104,14 +104,7 @@ class Source:
         self._who = f"device/{opened.name}"
         self._clock = clock
         self._seq = 0
-        self._events = DeviceEvents(
-            thing=thing,
-            device=opened.name,
-            class_name=opened.spec.driver,
-            source="gpio",
-            pin=opened.pin,
-            simulated=opened.simulated,
-        )
+        self._events = opened.events(thing, "gpio")
         self._pins: list[tuple[Line, Any]] = []
         self._handlers: list[Callable[..., None]] = []  # gpiozero keeps weak references only
         self._detach: list[Callable[[], None]] = []

@@ -10,7 +10,7 @@ from edge_runtime.clock import new_id
 from edge_runtime.devices import OpenDevice
 from edge_runtime.model import Event, Stamp
 from edge_runtime.pure.backoff import Backoff
-from edge_runtime.pure.events.device import DeviceEvents, Moment
+from edge_runtime.pure.events.device import Moment
 from edge_runtime.pure.measuring import Measurer, part_of
 from edge_runtime.pure.sampling import Sampler
 from edge_runtime.pure.threshold import Level
@@ -63,14 +63,7 @@ class Sensor:
             every_s=spec.every_s, on_change=spec.on_change, heartbeat_s=spec.heartbeat_s, measures=spec.measures
         )
         self._backoff = Backoff(min(spec.every_s or _FIRST_WAIT_S, _MOST_WAIT_S), _MOST_WAIT_S, random=random)
-        self._events = DeviceEvents(
-            thing=thing,
-            device=opened.name,
-            class_name=spec.driver,
-            source="sample",
-            pin=opened.pin,
-            simulated=opened.simulated,
-        )
+        self._events = opened.events(thing, "sample")
         self._who = f"device/{opened.name}"
         self._told: object = None
         """The last reading that was emitted."""
