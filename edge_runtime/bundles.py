@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from edge_runtime import disk
 from edge_runtime.pure.bundle import (
     MANIFEST,
     MOST_BYTES,
@@ -126,7 +127,7 @@ class Bundle:
                 kept.flush()
                 os.fsync(kept.fileno())
             for place in sorted({folder, *(path for path in folder.rglob("*") if path.is_dir())}):
-                sync_folder(place)
+                disk.sync(place)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -154,15 +155,6 @@ def open_bundle(path: Path, keys: Sequence[bytes], work: Path, have: Mapping[str
         proof = _signature(zipped) if SIGNATURE in zipped.namelist() else b""
     proved = bool(proof and keys) and is_signed(body, proof, keys, work)
     return Bundle(path, manifest, proved, body, have)
-
-
-def sync_folder(folder: Path) -> None:
-    """See that the names in a folder reach the disk."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

@@ -26,8 +26,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edge_runtime import failpoint
-from edge_runtime.bundles import Bundle, Progress, sync_folder
+from edge_runtime import disk, failpoint
+from edge_runtime.bundles import Bundle, Progress
 from edge_runtime.errors import ConfigError, EdgeError, HostError, NotFoundError, StoreError
 from edge_runtime.pure.bundle import MANIFEST, BundleError, Manifest, read
 from edge_runtime.pure.jobs import release_order
@@ -190,7 +190,7 @@ class Releases:
             bundle.unpack(fresh, progress)
             failpoint.reach("release.unpacked")
             fresh.rename(target)
-            sync_folder(target.parent)
+            disk.sync(target.parent)
         failpoint.reach("release.staged")
         return target
 
@@ -310,7 +310,7 @@ class Releases:
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(f"{FOLDER}/{name}")
         fresh.replace(self.root / CURRENT)
-        sync_folder(self.root)
+        disk.sync(self.root)
 
     def _write(self, record: Record) -> None:
         self.root.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -320,7 +320,7 @@ class Releases:
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self.root / RECORD)
-        sync_folder(self.root)
+        disk.sync(self.root)
 
     def _prune(self, kept: set[str]) -> None:
         for path in (self.root / FOLDER).iterdir():

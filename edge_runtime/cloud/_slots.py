@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from edge_runtime import disk
 from edge_runtime.errors import ConfigError, StoreError
 
 CURRENT, LOCK = "current", ".lock"
@@ -75,7 +76,7 @@ class Slot:
                 with contextlib.suppress(OSError):
                     new.unlink()
                 raise
-            _sync(self.path)
+            disk.sync(self.path)
 
     def read(self, name: str) -> bytes:
         """Return the content of a file. Raises: StoreError."""
@@ -105,7 +106,7 @@ class Slot:
         with _storing(self.path):
             for name in names:
                 (self.path / name).unlink(missing_ok=True)
-            _sync(self.path)
+            disk.sync(self.path)
 
 
 class Slots:
@@ -162,14 +163,14 @@ class Slots:
             raise ConfigError(f"{path} is in the way", hint="look what it is, remove it, and run the command again")
         with _storing(path):
             path.mkdir(mode=0o700, exist_ok=True)
-            _sync(self.root)
+            disk.sync(self.root)
         return Slot(path)
 
     def discard(self, slot: Slot) -> None:
         """Remove a slot with all that is in it. Raises: StoreError."""
         with _storing(slot.path):
             shutil.rmtree(slot.path)
-            _sync(self.root)
+            disk.sync(self.root)
 
     def switch(self, slot: Slot) -> None:
         """Put a slot into use, in one step; then remove those before the last one. Raises: StoreError."""
@@ -178,7 +179,7 @@ class Slots:
             new.unlink(missing_ok=True)
             new.symlink_to(slot.path.name)
             os.replace(new, self.root / CURRENT)  # noqa: PTH105 - a link is to be replaced, not followed
-            _sync(self.root)
+            disk.sync(self.root)
             for path in self.root.iterdir():
                 if path.name.isdecimal() and int(path.name) < int(slot.path.name) - 1 and not path.is_symlink():
                     shutil.rmtree(path)
@@ -195,14 +196,6 @@ def number_in(root: Path) -> int:
             f"{link} does not lead to a slot of {root}", hint=f"look what it is: ls -l {root}; or choose another --out"
         )
     return int(name)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from typing import IO
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
+from edge_runtime import disk
 from edge_runtime.errors import LinkError, RefusedError
 from edge_runtime.pure.jobs import RefusalError, https
 
@@ -80,7 +81,7 @@ def fetch(file: File, url: str, stop: threading.Event, context: ssl.SSLContext |
         part.flush()
         os.fsync(part.fileno())
         file.part.replace(file.path)
-    _sync(file.folder)
+    disk.sync(file.folder)
 
 
 def _is_right(file: File) -> bool:
@@ -216,11 +217,3 @@ def _chunks(answer: http.client.HTTPResponse, stop: threading.Event) -> Iterator
 def _host(url: str) -> str:
     # Never more of it: the rest of a presigned address is as good as a password.
     return urlsplit(url).hostname or "the host"
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

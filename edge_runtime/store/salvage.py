@@ -7,7 +7,6 @@ renamed, and `finish` completes the renaming.
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import cast
 
+from edge_runtime import disk
 from edge_runtime.errors import StoreError
 from edge_runtime.pure import thinning
 from edge_runtime.store import formats, pages, schema
@@ -150,11 +150,7 @@ def _set_aside(path: Path) -> Path:
 
 def _swap(path: Path) -> None:
     _fresh(path).rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    disk.sync(path.parent)
 
 
 def _carry_over(damaged: Path, db: sqlite3.Connection, memory: Memory) -> tuple[int, dict[str, int]]:

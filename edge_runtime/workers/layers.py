@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from edge_runtime import disk
 from edge_runtime.errors import ConfigError, StoreError
 from edge_runtime.workers import unpack
 
@@ -38,11 +39,7 @@ def merged(layers: Sequence[Path], scratch: Path) -> Path | None:
                 _lay_over(unpack.task_root(layer, Path(part) / str(number)), fresh)
             os.sync()  # of each file by itself it takes minutes on an SD card
             _put(fresh, target)
-        handle = os.open(scratch, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        disk.sync(scratch)
     except OSError as error:
         if isinstance(error, StoreError):
             raise

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
+from edge_runtime import disk
 from edge_runtime.errors import ConfigError, StoreError
 
 MAX_BYTES = 250 * 1024 * 1024
@@ -66,7 +67,7 @@ def task_root(code: Path, folder: Path) -> Path:
             _sync(fresh)
             if not target.is_dir():
                 fresh.rename(target)
-            _sync_one(folder)
+            disk.sync(folder)
     except OSError as error:
         raise StoreError(f"cannot extract {code} to {folder}: {error.strerror or error}") from error
     return target
@@ -155,12 +156,4 @@ def _sync(root: Path) -> None:
         os.sync()  # of each file by itself it takes minutes on an SD card
         return
     for path in paths:
-        _sync_one(path)
-
-
-def _sync_one(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        disk.sync(path)
