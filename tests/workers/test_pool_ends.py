@@ -94,7 +94,8 @@ def handler(event, context):
     zygote, mark = yard.zygote.pid, tmp_path / "mark"
     running = asyncio.create_task(call(pool, str(mark)))
     await until(mark.exists)
-    assert len(marked(yard.zygote.token)) == 3
+    # The child's environment can be read a moment after its parent knows that it was started.
+    await until(lambda: len(marked(yard.zygote.token)) == 3)
     os.kill(zygote, signal.SIGKILL)
     result = await running
     assert result.error == "Runtime.ExitError"
