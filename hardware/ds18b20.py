@@ -134,10 +134,11 @@ class Ds18b20:
         found = sorted(path.name for path in self._root.iterdir() if _ID.fullmatch(path.name))
         if self._id is None and len(found) > 1:
             raise DeviceError(f"there are several sensors on the 1-Wire bus: name one by id: {', '.join(found)}")
-        if (self._id or "28-") not in (found if self._id else ["28-"] * bool(found)):
+        name = self._id or next(iter(found), "")
+        if name not in found:
             there = f"there are {', '.join(found)}" if found else "there is none"
             raise DeviceError(f"{self.wiring}: no such sensor answers, {there}; check wiring and the resistor of 4.7 k")
-        return self._root / (self._id or found[0])
+        return self._root / name
 
     def _text(self, folder: Path) -> tuple[str, str]:
         """Return the contents of `w1_slave`, or that of `temperature` where there is no such file.

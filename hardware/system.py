@@ -135,21 +135,26 @@ class System:
 
     @property
     def value(self) -> object:
-        """The parts. Raises: DeviceError when there is none of those that are wanted."""
+        """The parts. Raises: DeviceError when one that was asked for is missing, or all are."""
         found: dict[str, object] = {}
+        unknown: list[str] = []
         for name, part in self._groups.items():
             try:
-                found |= part(self)
+                parts = part(self)
             except FileNotFoundError:  # this machine does not know it
-                continue
+                parts = {}
             except (OSError, ValueError, IndexError) as error:
                 if name in self._asked:
                     raise DeviceError(f"the machine's {name} cannot be read: {error}") from error
                 if name not in self._logged:
                     _log.warning("the machine's %s cannot be read and is left out: %s", name, error)
                 self._logged.add(name)
-        if not found:
-            raise DeviceError(f"this machine does not know its {', '.join(self._groups)}")
+                continue
+            found |= parts
+            if not parts and name in self._asked:
+                unknown.append(name)
+        if unknown or not found:
+            raise DeviceError(f"this machine does not know its {', '.join(unknown or self._groups)}")
         return found
 
     def close(self) -> None:

@@ -73,15 +73,6 @@ def is_active(opened: OpenDevice) -> bool:
         return parts.differs(opened.device.value) if told is None else bool(told)
 
 
-def off_value(opened: OpenDevice) -> Any:  # noqa: ANN401 - whatever the driver's value is
-    """Return the value of the device when it is off: null for a Servo, a list for a board.
-
-    Raises: EdgeError when the device cannot be read.
-    """
-    with _mapped(opened, "off"):
-        return parts.off_of(opened.device)
-
-
 def put_safe(opened: OpenDevice, safe: object = None) -> Any:  # noqa: ANN401 - whatever the driver's value is
     """Give a device its safe value and return the value that it has then. A blink ends. Blocks no longer than `apply`.
 

@@ -68,16 +68,6 @@ def wants_mock() -> bool:
     return os.environ.get(_ENV, "").lower() == "mock"
 
 
-def real_factory(board: str = "", extra: Path | None = None, machine: Machine | None = None) -> Any:  # noqa: ANN401 - an object of a library without types
-    """Return a new pin factory for the pins of this machine.
-
-    `board` is the declared one, or empty; `extra` is the user's folder that may hold a `hardware` folder.
-
-    Raises: ConfigError with the reason of each factory that was refused; NotFoundError for an unknown board.
-    """
-    return make(choose(board, extra, machine), machine)
-
-
 def described(chosen: Choice) -> str:
     """Return what drives the pins in a few words: `lgpio on gpiochip0 (pinctrl-rp1)`; empty when nothing does."""
     on = f" on {chosen.chip.path.name} ({chosen.chip.label})" if chosen.chip is not None else ""
@@ -94,6 +84,8 @@ def told(refused: Mapping[str, str]) -> str:
 
 def choose(board: str = "", extra: Path | None = None, machine: Machine | None = None) -> Choice:
     """Return what is to drive the pins, and why not something else. Opens nothing but the chips, to ask their names.
+
+    `board` is the declared one, or empty; `extra` is the user's folder that may hold a `hardware` folder.
 
     Raises: ConfigError when GPIOZERO_PIN_FACTORY names no factory, or a board file is wrong; NotFoundError.
     """

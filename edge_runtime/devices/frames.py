@@ -42,7 +42,18 @@ class Frames:
 
         It has its name only when it is whole. Raises: DeviceError when the disk does not take it; what `write` raises.
         """
-        name = self._name(ending)
+        try:
+            name = self._name(ending)
+            data = self._written(name, write)
+            self._prune()
+        except DeviceError:
+            raise
+        except OSError as error:
+            raise DeviceError(f"{self._folder} does not take a picture: {error.strerror or error}") from error
+        return {"path": str(self._folder / name), "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+    def _written(self, name: str, write: Callable[[Path], object]) -> bytes:
+        """Have a picture written, give it its name and return what it holds."""
         part = self._folder / f".{name}.part"
         try:
             write(part)
@@ -50,14 +61,9 @@ class Frames:
             if not data:
                 raise DeviceError("the picture is empty")
             part.replace(self._folder / name)
-            self._prune()
-        except OSError as error:
-            if isinstance(error, DeviceError):
-                raise
-            raise DeviceError(f"{self._folder} does not take a picture: {error.strerror or error}") from error
         finally:
             part.unlink(missing_ok=True)
-        return {"path": str(self._folder / name), "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        return data
 
     def _name(self, ending: str) -> str:
         """Return a name that sorts by time, after those that are there even if the clock was set back."""

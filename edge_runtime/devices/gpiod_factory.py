@@ -106,7 +106,8 @@ class Lines:
                 self._open[chip.number] = self._gpiod.Chip(str(chip.path))
             except OSError as error:
                 raise ConfigError(
-                    f"{chip.path} cannot be opened: {error.strerror}", hint="sudo usermod -aG gpio $USER, then log in"
+                    f"{chip.path} cannot be opened: {error.strerror}",
+                    hint="sudo usermod -aG gpio $USER, then log in again",
                 ) from error
         return self._open[chip.number]
 

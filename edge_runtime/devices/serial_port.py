@@ -310,6 +310,9 @@ class SerialReader(ABC):
         except ValueError as error:
             self._bad(str(error))
             return
+        except Exception as error:  # noqa: BLE001 - a foreign driver's mistake with one frame must not end the thread
+            self._bad(f"{type(error).__name__}: {error}")
+            return
         if reading is not None:
             self._value, self._fault, self._is_lost = reading, "", False
             self._tell(reading)
@@ -324,8 +327,9 @@ class SerialReader(ABC):
         self._tell(DeviceError(f"{self._port_name}: {reason} (bad frame {self.bad_frames} since it was opened)"))
 
     def _tell(self, what: object) -> None:
-        if self._when_read is not None:
-            self._when_read(what)
+        take = self._when_read  # another thread may set it to None just now
+        if take is not None:
+            take(what)
 
     @abstractmethod
     def _reading(self, data: bytes) -> object | None:

@@ -119,16 +119,19 @@ def thresholds(part: schema.Device, where: Where, document: Document) -> tuple[T
 
 
 def guard(data: object, where: Where, document: Document, devices: Iterable[str]) -> Guard | None:
-    """Return what an output may do; note what is wrong with it. `devices` are the names of all."""
+    """Return what an output may do; note what is wrong with it.
+
+    `where` is the key `guard` below the device; `devices` are the names of all.
+    """
     part = None if data is None else check(schema.Guard, data, where, document)
     if part is None:
         return None
-    interlocks = []
+    interlocks, own = [], where[-2]
     for n, item in enumerate(part.interlock):
         one = check(schema.Interlock, item, (*where, "interlock", n), document)
         if one is not None:
             known(one.device, devices, (*where, "interlock", n), document)
-            if one.device in where:
+            if one.device == own:
                 document.add((*where, "interlock", n), "an output cannot be interlocked with itself")
             interlocks.append(Interlock(one.device, one.is_ == "active"))
     if part.lease is not None and part.max_on is not None and part.lease > part.max_on:

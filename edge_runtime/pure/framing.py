@@ -85,12 +85,15 @@ class Framing:
         if len(body) > self.most:
             raise ValueError(f"{len(body)} bytes are more than the {self.most} of a frame")
         if self.kind == "line":
-            if self.terminator in body:
+            # Looked for in the whole, as who reads it does: `ab` and the terminator `bb` would end in the middle.
+            if (body + self.terminator).find(self.terminator) < len(body):
                 raise ValueError("there is a terminator in the middle of it")
             return body + self.terminator
         if self.kind == "start_end":
-            if self.end in body:
+            if (body + self.end).find(self.end) < len(body):
                 raise ValueError("there is an end in the middle of it")
+            if self.start in body:
+                raise ValueError("there is a start in the middle of it")
             return self.start + body + self.end
         if self.kind == "length" and len(body) != self.length:
             raise ValueError(f"it has {len(body)} bytes; a frame has {self.length}")
@@ -179,7 +182,7 @@ class Framer:
         if kind == "start_end":
             return self._enclosed()
         if kind == "gap":
-            return self._open_end()
+            return self._bounded(0)
         return self._counted()
 
     def _ended(self, end: bytes) -> Iterator[bytes | Bad]:
@@ -232,9 +235,6 @@ class Framer:
             if body:
                 yield self._too_long(body) if len(body) > self._framing.most else self._framing.unwrap(body)
         yield from self._bounded(len(end) - 1)
-
-    def _open_end(self) -> Iterator[bytes | Bad]:
-        yield from self._bounded(0)
 
     def _counted(self) -> Iterator[bytes | Bad]:
         held, framing = self._held, self._framing

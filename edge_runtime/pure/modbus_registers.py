@@ -67,7 +67,9 @@ class Register:
     def __post_init__(self) -> None:
         if self.type not in TYPES:
             raise ValueError(f"type {self.type!r} is not known; known: {', '.join(TYPES)}")
-        if not 0 <= self.address <= LAST_ADDRESS or self.count < 1:
+        if self.count < 1:
+            raise ValueError(f"count {self.count} is not 1 or more")
+        if not 0 <= self.address <= LAST_ADDRESS:
             raise ValueError(f"address {self.address} is not from 0 to {LAST_ADDRESS}")
         if self.end > LAST_ADDRESS + 1:
             raise ValueError(

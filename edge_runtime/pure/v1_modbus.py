@@ -6,6 +6,7 @@ Source: AWS IoT Greengrass V1 developer guide, "Modbus-RTU Protocol Adapter conn
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -112,9 +113,9 @@ class Request:
 def request(payload: bytes) -> Request:
     """Return what is asked for. What is wrong with it is in `error`."""
     try:
-        whole = json.loads(payload)
-    except (ValueError, RecursionError) as error:
-        return Request(None, None, None, error=f"the request is no JSON: {error}")
+        whole = parameters.request(payload)
+    except ConfigError as error:
+        return Request(None, None, None, error=str(error))
     asked = whole.get("request") if isinstance(whole, dict) else None
     if not isinstance(whole, dict) or not isinstance(asked, dict):
         return Request(whole.get("id") if isinstance(whole, dict) else None, None, None, error="there is no request")
@@ -135,15 +136,10 @@ def _id(given: object) -> None:
 
 
 def _operation(given: object) -> Operation:
-    code = given
-    if isinstance(given, str) and given.lower().startswith("0x"):
-        try:
-            code = int(given, 16)
-        except ValueError:
-            code = given
-    elif isinstance(given, str) and given.isdecimal():
-        code = int(given)
-    found = _BY_NAME.get(str(code)) if not isinstance(code, bool) else None
+    text = str(given) if isinstance(given, str | int) and not isinstance(given, bool) else ""
+    if re.fullmatch(r"0x[0-9a-f]{1,8}|[0-9]{1,8}", text, re.ASCII | re.IGNORECASE):
+        text = str(int(text, 16 if text[1:2].lower() == "x" else 10))
+    found = _BY_NAME.get(text)
     if found is None:
         raise ConfigError(f"Invalid operation field. Got {given!r}")
     return found

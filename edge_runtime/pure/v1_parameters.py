@@ -1,12 +1,19 @@
-"""Parameters of Greengrass V1 connectors: texts in the cloud, and texts or plain values in `edge.yaml`."""
+"""Parameters of Greengrass V1 connectors: texts in the cloud, and texts or plain values in `edge.yaml`.
+
+And the JSON of requests to them, whose fields are read in the same way.
+"""
 
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Collection, Mapping
 
 from edge_runtime.errors import ConfigError
+from edge_runtime.pure.nesting import levels
+
+_MOST_LEVELS = 15
 
 
 def known(given: Mapping[str, object], keys: Collection[str]) -> None:
@@ -56,6 +63,17 @@ def needed(given: Mapping[str, object], *keys: str) -> None:
     for key in keys:
         if given.get(key, "") == "":
             raise ConfigError(f"the parameter {key} is missing")
+
+
+def request(payload: bytes) -> object:
+    """Return the JSON of a request. Raises: ConfigError when it is none, or is too deep to be told of in an answer."""
+    try:
+        found: object = json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"the request is no JSON: {error}") from error
+    if levels(found) > _MOST_LEVELS:
+        raise ConfigError(f"the request is nested deeper than {_MOST_LEVELS} levels")
+    return found
 
 
 def port(given: Mapping[str, object], key: str) -> str:

@@ -6,7 +6,6 @@ Source: AWS IoT Greengrass V1 developer guide, "Serial Stream connector".
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -105,28 +104,28 @@ class Request:
 
 def request(verb: str, payload: bytes) -> Request:
     """Return what a request on a topic of `read` or `write` asks for. Raises: ConfigError that says what is wrong."""
-    try:
-        given = json.loads(payload)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"the request is no JSON: {error}") from error
+    given = parameters.request(payload)
     if not isinstance(given, dict):
         raise ConfigError("the request is no JSON object")
     kind = given.get("type")
     if not isinstance(kind, str) or kind.lower() not in TYPES:
         raise ConfigError(f"type {kind!r} is not ascii or hex")
-    asked = Request(request_id(payload), kind.lower())
+    asked, kind = _id(given), kind.lower()
     if verb == "read":
         parameters.needed(given, "readLength")
-        return Request(asked.id, asked.type, length=parameters.whole(given, "readLength", 1, MOST_READ) or 0)
-    return Request(asked.id, asked.type, data=_data(given.get("data"), asked.type))
+        return Request(asked, kind, length=parameters.whole(given, "readLength", 1, MOST_READ) or 0)
+    return Request(asked, kind, data=_data(given.get("data"), kind))
 
 
 def request_id(payload: bytes) -> str:
     """Return the id of a request, however malformed it is; empty when it has none."""
     try:
-        given = json.loads(payload)
-    except (ValueError, RecursionError):
+        return _id(parameters.request(payload))
+    except ConfigError:
         return ""
+
+
+def _id(given: object) -> str:
     found = given.get("id") if isinstance(given, dict) else None
     return found if isinstance(found, str) else ""
 
@@ -137,10 +136,13 @@ def _data(given: object, kind: str) -> bytes:
     if kind == "hex":
         try:
             data = base64.b64decode(given, validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             raise ConfigError(f"data of type hex is no Base64: {error}") from error
     else:
-        data = given.encode()
+        try:
+            data = given.encode()
+        except UnicodeEncodeError as error:  # JSON can say half of a character
+            raise ConfigError(f"data is no text: {error}") from error
     if len(data) > MOST_WRITTEN:
         raise ConfigError(f"data has {len(data)} bytes; at most {MOST_WRITTEN} are written at once")
     return data

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from edge_runtime.app import Device
 from edge_runtime.devices import OpenDevice, apply, close, open_devices
-from edge_runtime.devices.commands import describe, is_active, off_value, put_safe, turns_on
+from edge_runtime.devices.commands import describe, is_active, put_safe, turns_on
+from edge_runtime.devices.parts import off_of
 from edge_runtime.errors import ConfigError, EdgeError
 
 SPECS = [
@@ -192,7 +193,7 @@ def test_a_blink_goes_on_until_the_next_command(devices: dict[str, OpenDevice]) 
         assert turns_on(opened, b"blink")
         apply(opened, b'{"do": "blink", "on_time": 3600, "off_time": 3600}')
         assert is_active(opened)
-        assert apply(opened, b"off") == off_value(opened)
+        assert apply(opened, b"off") == off_of(opened.device)
         assert not is_active(opened)
 
 
@@ -255,7 +256,7 @@ def test_the_safe_value(devices: dict[str, OpenDevice]) -> None:
     for name, payload in {**on, "digit": b"8"}.items():
         apply(devices[name], payload)
         for off in (None, False, "off"):
-            assert put_safe(devices[name], off) == off_value(devices[name])
+            assert put_safe(devices[name], off) == off_of(devices[name].device)
         assert not is_active(devices[name])
     assert put_safe(devices["lamp"], 0.25) == 0.25
     assert put_safe(devices["board"], [1, 0]) == (1, 0)

@@ -21,7 +21,6 @@ from edge_runtime.devices.factories import (
     choose,
     described,
     make,
-    real_factory,
     telling,
     told,
     wants_mock,
@@ -121,7 +120,7 @@ def test_on_a_pi_5_nothing_else_is_taken_and_each_says_why(tmp_path: Path) -> No
         },
     )
     with pytest.raises(ConfigError) as error:
-        real_factory(machine=made.machine())
+        make(choose(machine=made.machine()))
     assert str(error.value) == (
         "the GPIO pins of this machine cannot be reached (lgpio: the library lgpio is missing: "
         f"apt install python3-lgpio, {VENV})"
@@ -192,7 +191,7 @@ def test_off_a_pi_no_line_is_taken_that_the_app_does_not_speak_of(tmp_path: Path
     why = "to use the lines of gpiochip0 (INT34C5:00) write board: generic, or a board file of your own"
     assert chosen(made) == ("", None, {**pi, "gpiod": why})
     with pytest.raises(ConfigError) as error:
-        real_factory(machine=made.machine())
+        make(choose(machine=made.machine()))
     assert str(error.value) == (
         f"the GPIO pins of this machine cannot be reached (lgpio, rpigpio: this is no Raspberry Pi; gpiod: {why})"
     )
@@ -254,7 +253,7 @@ def test_a_factory_that_does_not_exist(tmp_path: Path) -> None:
 def test_mock_is_simulation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GPIOZERO_PIN_FACTORY", "mock")
     assert wants_mock()
-    assert isinstance(real_factory(), MockFactory)
+    assert isinstance(make(choose()), MockFactory)
     monkeypatch.delenv("GPIOZERO_PIN_FACTORY")
     assert not wants_mock()
     assert gpiozero.Device.pin_factory is None

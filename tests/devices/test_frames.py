@@ -66,6 +66,10 @@ def test_what_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match=r"^the picture is empty$"):
         frames.save("jpg", lambda part: part.write_bytes(b""))
     assert list(tmp_path.iterdir()) == []
+    tmp_path.rmdir()  # a stick that was pulled out
+    with pytest.raises(DeviceError, match=rf"^{tmp_path} does not take a picture: No such file or directory$"):
+        frames.save("jpg", lambda part: part.write_bytes(b"x"))
+    tmp_path.mkdir()
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DeviceError, match=r"file cannot be made: "):
         Frames(tmp_path / "file", 1, 1)

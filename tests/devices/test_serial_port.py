@@ -16,11 +16,13 @@ from tests.devices.lines import Heard, Plug
 
 
 class Reader(SerialReader):
-    """Hands over frames as text; `nothing` is no reading, and `wrong` no frame."""
+    """Hands over frames as text; `nothing` is no reading, `wrong` no frame, and `odd` more than it can do."""
 
     def _reading(self, data: bytes) -> object | None:
         if data == b"wrong":
             raise ValueError("that is wrong")
+        if data == b"odd":
+            raise KeyError("level")
         return None if data == b"nothing" else data.decode("latin-1")
 
 
@@ -53,6 +55,17 @@ def test_frames_are_handed_over_as_they_come(plug: Plug) -> None:
         reader.close()
         reader.close()
     assert threads(plug.port) == 0
+
+
+def test_a_driver_that_fails_at_a_frame_reads_the_next_one(plug: Plug) -> None:
+    reader, heard = Reader(Settings(plug.port), Framing()), Heard()
+    try:
+        reader.when_read = heard
+        plug.say(b"odd\nnext\n")
+        assert str(heard.next()) == f"{plug.port}: KeyError: 'level' (bad frame 1 since it was opened)"
+        assert heard.next() == "next"
+    finally:
+        reader.close()
 
 
 def test_a_port_that_goes_is_a_fault_and_is_opened_again_when_it_is_back(plug: Plug) -> None:

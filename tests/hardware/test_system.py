@@ -128,8 +128,19 @@ def test_the_zone_of_the_processor_is_found(machine: _Machine) -> None:
 def test_what_a_machine_does_not_know(machine: _Machine) -> None:
     shutil.rmtree(machine.root / "sys")
     assert set(machine.value()) == {"load", "memory_available", "disk_free", "uptime"}
-    with pytest.raises(DeviceError, match="this machine does not know its cpu_temperature, throttled"):
+    with pytest.raises(DeviceError, match=r"^this machine does not know its cpu_temperature, throttled$"):
         machine.value(only=["throttled", "cpu_temperature"])
+
+
+def test_what_was_asked_for_is_never_left_out_in_silence(machine: _Machine) -> None:
+    (machine.root / "proc/loadavg").unlink()
+    for options, missing in (
+        ({"only": ["uptime", "load"]}, "load"),
+        ({"only": ["uptime", "throttled"]}, "throttled"),
+        ({"interfaces": ["wwan0"]}, "network"),
+    ):
+        with pytest.raises(DeviceError, match=f"^this machine does not know its {missing}$"):
+            machine.value(**options)
 
 
 def test_what_makes_no_sense_is_a_fault_when_it_was_asked_for(machine: _Machine) -> None:

@@ -68,6 +68,12 @@ def test_mistakes_in_a_guard(folder: Path, written: str, problem: str) -> None:
     assert said.startswith(f"edge.yaml:5: devices.pump.guard{'.' if problem != ' ' else ':'}{problem}")
 
 
+@pytest.mark.parametrize("name", ["guard", "devices"])
+def test_an_interlock_with_a_device_that_is_called_like_a_key(folder: Path, name: str) -> None:
+    app = load(folder, APP.format(guard=f"{{interlock: [{name}]}}").replace("heater", name))
+    assert app.devices[2].guard == Guard(interlocks=(Interlock(name),))
+
+
 def test_an_input_has_no_guard(folder: Path) -> None:
     [said] = wrong(folder, "thing: a\ndevices:\n  tank: {driver: Button, pin: 5, guard: {lease: 3s}}\n")
     assert said == "edge.yaml:3: devices.tank.guard: is for outputs, and a Button takes no commands"

@@ -72,6 +72,19 @@ def test_a_pause_ends_a_frame() -> None:
     assert framer.idle() == [b"ok"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("gap", [False, True, True, False]), ("line", [False, False, False, False])]
+)
+def test_a_pause_matters_only_while_something_is_kept_or_left_out(kind: str, expected: list[bool]) -> None:
+    framer = Framer(Framing(kind, most=4))
+    waits = []
+    for data in (b"", b"ab", b"too long"):
+        framer.feed(data)
+        waits.append(framer.waits)
+    framer.idle()
+    assert [*waits, framer.waits] == expected
+
+
 def test_the_checksum_of_a_text_is_hex_after_a_star() -> None:
     framing = Framing(checksum="xor")
     body = b"$GPGLL,5300.97914,N,00259.98174,E,125926,A"
@@ -119,7 +132,10 @@ def test_settings_that_do_not_fit_together(settings: dict[str, object], reason: 
     ("framing", "data", "reason"),
     [
         (Framing(), b"a\nb", "there is a terminator in the middle of it"),
+        (Framing(terminator=b"bb"), b"ab", "there is a terminator in the middle of it"),
         (Framing("start_end"), b"a\x03b", "there is an end in the middle of it"),
+        (Framing("start_end", end=b"bb"), b"ab", "there is an end in the middle of it"),
+        (Framing("start_end"), b"a\x02b", "there is a start in the middle of it"),
         (Framing("length", length=2), b"abc", "it has 3 bytes; a frame has 2"),
         (Framing("prefix"), b"a" * 256, "256 bytes are too many for a length of 8 bits"),
         (Framing(most=3), b"abcd", "4 bytes are more than the 3 of a frame"),
@@ -128,6 +144,12 @@ def test_settings_that_do_not_fit_together(settings: dict[str, object], reason: 
 def test_what_cannot_be_sent_as_a_frame(framing: Framing, data: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(reason)}$"):
         framing.wrap(data)
+
+
+def test_the_longest_and_the_shortest_frames() -> None:
+    assert Framing(most=3).wrap(b"abc") == b"abc\n"
+    assert frames(Framing(most=3), b"abc\nabcd\n") == [b"abc", Bad("more than 3 bytes without an end: 'abcd'")]
+    assert frames(Framing("length", length=1), b"a", b"bc") == [b"a", b"b", b"c"]
 
 
 @given(

@@ -60,6 +60,7 @@ def test_what_registers_cannot_hold(register: Register, value: object, reason: s
     [
         ({"address": 0, "type": "int"}, "type 'int' is not known; known: u16, s16, u32, s32, f32, u64, s64, f64"),
         ({"address": 65536}, "address 65536 is not from 0 to 65535"),
+        ({"address": 0, "count": 0}, "count 0 is not 1 or more"),
         ({"address": 65535, "type": "u32"}, "1 of type u32 from address 65535 on go beyond 65535"),
         ({"address": 0, "scale": 0}, "scale and offset must be numbers, and scale not 0"),
     ],

@@ -39,6 +39,7 @@ def test_parameters() -> None:
         (asked(operation="ReadCoilsRequest", count=1), {"bits": [True, False]}, {"function_code": 1, "bits": [1]}),
         (asked(operation=1, count=1), {"bits": [1] * 8}, {"function_code": 1, "bits": [1]}),
         (asked(operation="0x02", count=1), {"bits": [0] * 8}, {"function_code": 2, "bits": [0]}),
+        (asked(operation="02", count=1), {"bits": [1] * 8}, {"function_code": 2, "bits": [1]}),
         (
             asked(operation="ReadHoldingRegistersRequest", count=2),
             {"registers": [20, 30]},
@@ -98,6 +99,11 @@ def test_every_operation(request_: bytes, answer: dict[str, object], payload: di
     assert told["response"]["operation"].endswith("Request")
 
 
+def test_the_ends_of_what_may_be_asked_for() -> None:
+    found = v1_modbus.request(asked(operation=1, device=247, address=65535, count=2000))
+    assert (found.error, found.given) == ("", {"address": 65535, "count": 2000})
+
+
 def test_an_exception_and_no_response() -> None:
     found = v1_modbus.request(asked(operation="ReadCoilsRequest", count=1))
     assert json.loads(v1_modbus.exception(found, 2)) == {
@@ -129,9 +135,14 @@ def test_an_exception_and_no_response() -> None:
     [
         (b"{", "the request is no JSON: "),
         (b"[]", "there is no request"),
+        (asked(operation=1, count=json.loads("[" * 20 + "]" * 20)), "the request is nested deeper than 15 levels"),
         (b'{"id": "a"}', "there is no request"),
         (asked(operation="ReadCoils"), "Invalid operation field. Got 'ReadCoils'"),
         (asked(operation=99), "Invalid operation field. Got 99"),
+        (asked(operation="0x1g"), "Invalid operation field. Got '0x1g'"),
+        (asked(operation="1" * 9999), "Invalid operation field. Got '111"),
+        (asked(operation="0x" + "1" * 9999), "Invalid operation field. Got '0x111"),
+        (asked(operation=True), "Invalid operation field. Got True"),
         (asked(operation="ReadCoilsRequest", count=1, device=248), "Invalid device field. Expected 0 to 247, got 248"),
         (asked(operation="ReadCoilsRequest", count=1, address="1"), "Invalid address field. Expected a whole number"),
         (asked(operation="ReadCoilsRequest"), "Invalid count field. Expected a whole number, got None"),

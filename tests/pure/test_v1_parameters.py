@@ -44,3 +44,18 @@ def test_wrong_words() -> None:
         with pytest.raises(ConfigError) as error:
             call()
         assert str(error.value) == message
+
+
+def test_the_json_of_a_request() -> None:
+    deepest = b"[" * 15 + b"]" * 15
+    assert parameters.request(b'{"id": "a"}') == {"id": "a"}
+    assert isinstance(parameters.request(deepest), list)
+    for payload, message in (
+        (b"{", "the request is no JSON: "),
+        (b"\xff", "the request is no JSON: "),
+        (b"[" * 100_000, "the request is no JSON: "),
+        (b"[%s]" % deepest, "the request is nested deeper than 15 levels"),
+    ):
+        with pytest.raises(ConfigError) as error:
+            parameters.request(payload)
+        assert str(error.value).startswith(message)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge_runtime.errors import ConfigError
 from edge_runtime.pure import v1_serial
@@ -63,11 +66,14 @@ def test_requests() -> None:
     [
         ("read", b"{", "the request is no JSON: "),
         ("read", b"5", "the request is no JSON object"),
+        ("read", b"[" * 20 + b"]" * 20, "the request is nested deeper than 15 levels"),
         ("read", b'{"type": "text"}', "type 'text' is not ascii or hex"),
         ("read", b'{"type": "hex"}', "the parameter readLength is missing"),
         ("read", b'{"type": "hex", "readLength": "63995"}', "readLength '63995' is no whole number from 1 to 63994"),
         ("write", b'{"type": "hex"}', "data is missing, or no text"),
         ("write", b'{"type": "hex", "data": "xyz"}', "data of type hex is no Base64: "),
+        ("write", '{"type": "hex", "data": "é"}'.encode(), "data of type hex is no Base64: "),
+        ("write", b'{"type": "ascii", "data": "\\ud800"}', "data is no text: "),
         ("write", b'{"type": "ascii", "data": "%s"}' % (b"x" * 128_001), "data has 128001 bytes; at most 128000"),
     ],
 )
@@ -75,6 +81,19 @@ def test_wrong_requests(verb: str, payload: bytes, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         v1_serial.request(verb, payload)
     assert str(error.value).startswith(message)
+
+
+_ANY = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=()), max_size=9)
+)
+_KEYS = st.sampled_from(["type", "data", "readLength", "id"])
+
+
+@given(st.sampled_from(["read", "write"]), st.dictionaries(_KEYS, _ANY | st.sampled_from(["ascii", "hex"])))
+def test_whatever_comes_is_a_request_or_says_what_is_wrong(verb: str, data: dict[str, object]) -> None:
+    payload = json.dumps(data).encode()
+    with contextlib.suppress(ConfigError):
+        assert v1_serial.request(verb, payload).id == v1_serial.request_id(payload)
 
 
 def test_responses() -> None:
