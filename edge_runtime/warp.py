@@ -96,7 +96,11 @@ class WarpClock(MadeClock):
         """
         number = next(self._count)
         self._holds[number] = _Hold(busy, patience_s)
-        return lambda: (self._holds.pop(number, None), None)[1]
+
+        def release() -> None:
+            self._holds.pop(number, None)
+
+        return release
 
     def stir(self) -> None:
         """Take notice that something happens."""

@@ -114,6 +114,17 @@ def test_who_hangs_holds_time_up_only_once() -> None:
     assert passed_s(clock) == 6000
 
 
+def test_who_lets_go_holds_time_up_no_more() -> None:
+    clock = WarpClock(WALL_S)
+
+    async def body() -> None:
+        hold(lambda: True, 6)()
+        clock.run()
+        await clock.sleep(60)
+
+    assert within(clock, body) < 3
+
+
 @pytest.mark.parametrize("speed", [1000.0, 100_000.0])
 def test_it_is_no_faster_than_it_may_be(speed: float) -> None:
     clock = WarpClock(WALL_S, speed=speed)

@@ -18,6 +18,7 @@ from pathlib import Path
 import click
 
 from edge_runtime.cli._common import DATABASE, clean, duration, ledger_table, say, table
+from edge_runtime.cloud.uplink import TARGET as UPLINK
 from edge_runtime.errors import ConfigError, HostError
 from edge_runtime.host.playing import Score, check, command, open_trace
 from edge_runtime.host.stage import scratch_folder
@@ -26,7 +27,6 @@ from edge_runtime.pure.playback import length_s
 from edge_runtime.store.inspect import LedgerRow, ledger
 
 _JOURNAL = "cloud.jsonl"
-_UPLINK = "uplink"
 _FOREVER_S = 100 * 366 * 86_400.0
 _WAIT_S = 60.0
 
@@ -58,7 +58,7 @@ class Outcome:
     @property
     def lost(self) -> int:
         """How many messages were accepted for the cloud, never came there, and have no entry that says why."""
-        row = next((row for row in self.ledger if row.target == _UPLINK), None)
+        row = next((row for row in self.ledger if row.target == UPLINK), None)
         if row is None:
             return 0
         missing = row.produced - len(self.seqs & set(range(1, row.produced + 1)))

@@ -11,23 +11,10 @@ import click
 from edge_runtime import control
 from edge_runtime.cli._common import app_file, clean, json_option, say, say_json, state_of, state_option, table
 from edge_runtime.cli._devices_shown import devices_shown
-from edge_runtime.errors import NotFoundError
-from edge_runtime.plugin import nearest
+from edge_runtime.cli._nearest import NearestGroup, check_devices
 
 
-class _Nearest(click.Group):
-    """A group that names the nearest command when there is none of a name."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        known = self.list_commands(ctx)
-        if args and args[0] not in known and not args[0].startswith("-"):
-            ctx.fail(f"no command {args[0]!r}{nearest(args[0], known) or '; there is ' + ', '.join(known)}")
-        return super().resolve_command(ctx, args)
-
-
-@click.group(cls=_Nearest, invoke_without_command=True)
+@click.group(cls=NearestGroup, invoke_without_command=True)
 @state_option
 @json_option
 @click.pass_context
@@ -70,10 +57,7 @@ def watch(names: Sequence[str], state: Path, *, as_json: bool) -> None:
     from edge_runtime.cli import _devices_watch  # noqa: PLC0415 - the list does not need it
 
     rows = control.call(state, "devices")["devices"]
-    known = [row["name"] for row in rows]
-    for name in names:
-        if name not in known:
-            raise NotFoundError(f"there is no device {name!r}{nearest(name, known)}", hint=f"known: {', '.join(known)}")
+    check_devices(names, [row["name"] for row in rows])
     if not rows:
         say("no devices are declared")
         return

@@ -12,6 +12,7 @@ import click
 
 from edge_runtime import plugin
 from edge_runtime.cli._common import json_option, say, say_json, table
+from edge_runtime.cli._nearest import NearestGroup
 from edge_runtime.errors import ConfigError, LimitError
 from edge_runtime.pure.events.paths import put
 
@@ -20,26 +21,18 @@ _MOST = 6 << 20
 _Sample = Callable[..., Any]
 
 
-class _Nearest(click.Group):
-    """A group that names the nearest command when there is none of a name."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        known = self.list_commands(ctx)
-        if args and args[0] not in known and not args[0].startswith("-"):
-            where = f"{self.name} " if isinstance(self, _Service) else ""
-            near = plugin.nearest(args[0], known) or f"; there is {', '.join(known)}"
-            ctx.fail(f"no sample event {where + args[0]!r}{near}")
-        return super().resolve_command(ctx, args)
-
-
-class _Service(_Nearest):
+class _Service(NearestGroup):
     """The samples of one service."""
 
+    def called(self, name: str) -> str:
+        return f"sample event {f'{self.name} {name}'!r}"
 
-class _Services(_Nearest):
+
+class _Services(NearestGroup):
     """Finds the services by their files, and imports one when it is asked for."""
+
+    def called(self, name: str) -> str:
+        return f"sample event {name!r}"
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
         return plugin.names(_KIND)

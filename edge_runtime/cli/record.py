@@ -14,8 +14,8 @@ import click
 
 from edge_runtime import control
 from edge_runtime.cli._common import Span, clean, state_option
-from edge_runtime.errors import ConfigError, HostError, NotFoundError
-from edge_runtime.plugin import nearest
+from edge_runtime.cli._nearest import check_devices
+from edge_runtime.errors import ConfigError, HostError
 from edge_runtime.pure.trace import Recorder
 
 _NO_LEVELS = ("held", "rotated", "set", "fault")
@@ -47,9 +47,7 @@ def record(devices: tuple[str, ...], output: Path | None, for_s: float, state: P
     each reading before it was calibrated, and each edge of an input. Ends with Ctrl-C.
     """
     known = [str(row["name"]) for row in control.call(state, "devices")["devices"]]
-    for name in devices:
-        if name not in known:
-            raise NotFoundError(f"there is no device {name!r}{nearest(name, known)}", hint=f"known: {', '.join(known)}")
+    check_devices(devices, known)
     wanted = set(devices or known)
     with _opened(output) as file:
         recorder, count, missed = Recorder(output.name if output else ""), 0, 0

@@ -53,10 +53,15 @@ class Child:
         *,
         paths: Sequence[str] = PATHS,
         let_go_s: float = _LET_GO_S,
+        reload_s: float = _RELOAD_S,
     ) -> None:
-        """`paths` are looked through after those of the environment; `let_go_s` is what another one gets to end in."""
+        """`paths` are looked through after those of the environment; `let_go_s` is what another one gets to end in.
+
+        `reload_s` is how long `reload` waits for its word.
+        """
         self._paths = paths
         self._let_go_s = let_go_s
+        self._reload_s = reload_s
         self.version = ""
         self.user: User | None = None
         """As whom it runs; None: as this process."""
@@ -111,14 +116,19 @@ class Child:
         return f"mosquitto {f'was killed by signal {-code}' if code < 0 else f'ended with status {code}'}{said}"
 
     async def reload(self) -> None:
-        """Have it read again who may connect, and return when it has. Who may no more is cut off then."""
+        """Have it read again who may connect, and return when it says so. Who may no more is cut off then.
+
+        When it says nothing for long, that is a warning: another version may have other words for it.
+        """
         if not self.pid:
             return  # it reads the files when it starts
         self._reloaded.clear()
         self._signal(signal.SIGHUP)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_RELOAD_S):
+        try:
+            async with asyncio.timeout(self._reload_s):
                 await self._reloaded.wait()
+        except TimeoutError:
+            _log.warning("mosquitto does not say within %g s that it has read who may connect", self._reload_s)
 
     async def stop(self) -> None:
         """End it, and return when it is gone; it saves what it holds. Safe to call twice."""

@@ -206,7 +206,7 @@ class BrokerFolder:
         try:
             certificates.parse(self._read(certificate))
             _check_pair(certificate, key)
-        except (ConfigError, StoreError, OSError, ValueError) as error:
+        except (OSError, ValueError) as error:
             raise ConfigError(
                 f"the broker's authority is damaged: {certificate} and {key.name} do not belong together",
                 hint=f"put them back from a backup; or rm {certificate} {key}, and give each device the new one",
@@ -227,9 +227,11 @@ class BrokerFolder:
 
     def _load(self, name: str) -> dict[str, Any]:
         try:
-            found = json.loads(self._read(self.path / name))
-        except FileNotFoundError:
-            return {}
+            with _mapped(self.path / name):
+                try:
+                    found = json.loads((self.path / name).read_bytes())
+                except FileNotFoundError:
+                    return {}
         except (ValueError, RecursionError) as error:
             raise self._damaged(name) from error
         if not isinstance(found, dict):
@@ -243,7 +245,6 @@ class BrokerFolder:
 
     @staticmethod
     def _read(path: Path) -> bytes:
-        """Raises: FileNotFoundError, StoreError."""
         with _mapped(path):
             return path.read_bytes()
 
@@ -271,8 +272,6 @@ class BrokerFolder:
 def _mapped(path: Path) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError:
-        raise
     except OSError as error:
         raise StoreError(f"{path} cannot be used: {error.strerror or error}", hint=f"ls -ld {path.parent}") from error
 

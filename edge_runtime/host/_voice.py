@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from edge_runtime.clock import Clock, new_id
 from edge_runtime.errors import EdgeError, StoreError
 from edge_runtime.host.bus import Bus
 from edge_runtime.model import NO_HEADERS, Event, Message
 from edge_runtime.pure.events.device import Moment
-from edge_runtime.pure.permissions import DEPTH
+from edge_runtime.pure.permissions import CAUSE, DEPTH
 from edge_runtime.store.store import Store
 
 if TYPE_CHECKING:
@@ -79,27 +79,49 @@ class Voice:
         """
         done = [] if command is None or failure else [command]
         dead = [] if command is None or not failure else [(command, failure)]
-        while True:
-            try:
-                entries = [] if said is None else [self._bus.route(said)]
-                await self.store.change(entries, done=done, dead=dead)
-                self._bus.show(entries)
-            except StoreError as error:
-                _log.warning("what %s did cannot be written down yet: %s", self.topic, error)
-                await self.clock.sleep(_PAUSE_S)
-            except EdgeError as error:
-                if said is None:
-                    raise
-                _log.warning("what %s did was not accepted as an event: %s", self.topic, error)
-                said = None
-            else:
-                return
+        books = Books(self.topic, self.clock, self.store, self._bus)
+        await books.write([] if said is None else [said], done=done, dead=dead)
 
 
 def _headers(command: Message | None) -> Mapping[str, str]:
-    if command is None:
-        return NO_HEADERS
-    headers = {"edge-cause": command.event.id, "edge-asked-by": command.event.source}
-    if DEPTH in command.event.headers:  # a function that obeys a device that it commands goes round in circles
-        headers[DEPTH] = command.event.headers[DEPTH]
+    return NO_HEADERS if command is None else {**caused_by(command.event), "edge-asked-by": command.event.source}
+
+
+def caused_by(cause: Event) -> dict[str, str]:
+    """Return the headers of an event that answers another one."""
+    headers = {CAUSE: cause.id}
+    if DEPTH in cause.headers:  # a function that obeys what it commands goes round in circles
+        headers[DEPTH] = cause.headers[DEPTH]
     return headers
+
+
+class Books(NamedTuple):
+    """Where is written down what somebody said, together with what became of what they were asked for."""
+
+    who: str
+    clock: Clock
+    store: Store
+    bus: Bus
+
+    async def write(
+        self, said: Sequence[Event], *, done: Sequence[Message] = (), dead: Sequence[tuple[Message, str]] = ()
+    ) -> None:
+        """Write it down in one transaction. A full disk is waited for; what is not accepted as an event is left out.
+
+        Raises: EdgeError when the rest is not taken either.
+        """
+        while True:
+            try:
+                entries = [self.bus.route(event) for event in said]
+                await self.store.change(entries, done=done, dead=dead)
+                self.bus.show(entries)
+            except StoreError as error:
+                _log.warning("what %s did cannot be written down yet: %s", self.who, error)
+                await self.clock.sleep(_PAUSE_S)
+            except EdgeError as error:
+                if not said:
+                    raise
+                _log.warning("what %s did was not accepted as an event: %s", self.who, error)
+                said = ()
+            else:
+                return

@@ -23,8 +23,12 @@ _HUNG_S = 5.0
 class Actuator:
     """Carries out the commands that wait for one output device, in order, and says what the device then does."""
 
-    def __init__(self, voice: Voice, activity: Activity) -> None:
-        """`activity` is told what it does, for those that are interlocked with it."""
+    def __init__(self, voice: Voice, activity: Activity, *, patience_s: float = _HUNG_S) -> None:
+        """`activity` is told what it does, for those that are interlocked with it.
+
+        `patience_s` is how long the driver may take for a command until that is said.
+        """
+        self._patience_s = patience_s
         self._voice = voice
         self._activity = activity
         self._name = voice.device.name
@@ -44,8 +48,9 @@ class Actuator:
     async def _obey(self, message: Message) -> None:
         voice = self._voice
         applying = in_thread(f"set[{voice.topic}]", partial(self._apply, message.event.payload))
-        await asyncio.wait([applying], timeout=_HUNG_S)
+        await asyncio.wait([applying], timeout=self._patience_s)
         if not applying.done():
+            _log.warning("device %r: its driver has not come back within %g s", self._name, self._patience_s)
             self._activity.note(self._name, None)  # nobody knows what it does until the driver comes back
         try:
             value, active = await applying

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from edge_runtime.app import App, Connector
 from edge_runtime.clock import Clock, make_event
-from edge_runtime.errors import ConfigError, EdgeError, StoreError
+from edge_runtime.errors import ConfigError, EdgeError
+from edge_runtime.host._voice import Books, caused_by
 from edge_runtime.host.bus import Bus
 from edge_runtime.host.hardware import Begin, Hardware
 from edge_runtime.model import Event, Message
 from edge_runtime.pure import v1_gpio, v1_modbus, v1_serial
-from edge_runtime.pure.permissions import DEPTH
 from edge_runtime.store.store import Store
 from edge_runtime.threads import in_thread
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from edge_runtime.devices.modbus_bus import Line
 
 _log = logging.getLogger(__name__)
-_PAUSE_S = 1.0
 
 Said = list[tuple[str, bytes]]
 """Topics and payloads that answer a request."""
@@ -51,10 +50,11 @@ def begin(
 ) -> None:
     """Begin all connectors of an app. With `simulate` they open no line."""
     for one in app.connectors:
-        work = _Work(_make(one, app.thing, hardware, simulate=simulate), store, bus, clock)
+        answers = _make(one, app.thing, hardware, simulate=simulate)
+        work = _Work(answers, store, bus, clock)
         start(work.source, work.run)
-        if isinstance(work.answers, SerialConnector) and work.answers.parameters.polling is not None:
-            start(f"{work.source}/polling", work.poll, source=True)
+        if isinstance(answers, SerialConnector) and (polling := answers.parameters.polling) is not None:
+            start(f"{work.source}/polling", partial(work.poll, answers, polling), source=True)
 
 
 def _make(one: Connector, thing: str, hardware: Hardware, *, simulate: bool) -> _Answers:
@@ -69,7 +69,7 @@ class _Work:
     """Takes requests from the queue of a connector, one after the other."""
 
     def __init__(self, answers: _Answers, store: Store, bus: Bus, clock: Clock) -> None:
-        self.answers = answers
+        self._answers = answers
         self.source = answers.target
         self._store = store
         self._bus = bus
@@ -82,48 +82,28 @@ class _Work:
             while True:
                 (message,) = await queue.get(1)
                 try:
-                    await self._settle(message, await self.answers.answer(message.event))
+                    await self._settle(message, await self._answers.answer(message.event))
                 except BaseException:
                     queue.give_back([message])
                     raise
         finally:
-            self.answers.close()
+            self._answers.close()
 
-    async def poll(self) -> None:
+    async def poll(self, serial: SerialConnector, polling: v1_serial.Polling) -> None:
         """Read every so often, for ever."""
-        serial = self.answers
-        if not isinstance(serial, SerialConnector) or serial.parameters.polling is None:
-            return
         while True:
-            for topic, payload in await serial.read(serial.parameters.polling):
+            for topic, payload in await serial.read(polling):
                 try:
                     await self._bus.emit(make_event(self._clock, topic, payload, self.source))
                 except EdgeError as error:
                     _log.warning("what came from %s was not accepted: %s", serial.parameters.port, error)
-            await self._clock.sleep(serial.parameters.polling.every_s)
+            await self._clock.sleep(polling.every_s)
 
     async def _settle(self, message: Message, said: Said) -> None:
         """End a request with what is said about it. It is not done a second time because a disk or a queue is full."""
-        cause = message.event
-        headers = {"edge-cause": cause.id}
-        if DEPTH in cause.headers:  # a function that answers itself through us goes round in circles
-            headers[DEPTH] = cause.headers[DEPTH]
+        headers = caused_by(message.event)
         events = [make_event(self._clock, topic, payload, self.source, headers) for topic, payload in said]
-        while True:
-            try:
-                entries = [self._bus.route(event) for event in events]
-                await self._store.change(entries, done=[message])
-                self._bus.show(entries)
-            except StoreError as error:
-                _log.warning("what %s says cannot be written down yet: %s", self.source, error)
-                await self._clock.sleep(_PAUSE_S)
-            except EdgeError as error:
-                if not events:
-                    raise
-                _log.warning("what %s says was not accepted: %s", self.source, error)
-                events = []
-            else:
-                return
+        await Books(self.source, self._clock, self._store, self._bus).write(events, done=[message])
 
 
 class GpioConnector:

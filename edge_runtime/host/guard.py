@@ -99,9 +99,11 @@ class GuardedActuator:
         self._faulty = False
         self._hung: set[_Move] = set()
         """Moves of which the driver has not come back in time."""
-        self._begin_anew()
 
     def _begin_anew(self) -> None:
+        self._inbox: Inbox[_Item] = Inbox(self._clock, self._name)
+        self._said: asyncio.Queue[_Said | None] = asyncio.Queue()
+        self._room = asyncio.Semaphore(_AHEAD)
         now = self._clock.now()
         self._warden = Warden(self._guard, now.boot, now.mono_ns)
         self._moving: _Move | None = None
@@ -114,9 +116,6 @@ class GuardedActuator:
     async def run(self) -> None:
         """Obey and guard, for ever."""
         self._begin_anew()
-        self._inbox: Inbox[_Item] = Inbox(self._clock, self._name)
-        self._said: asyncio.Queue[_Said | None] = asyncio.Queue()
-        self._room = asyncio.Semaphore(_AHEAD)
         tasks = [
             asyncio.create_task(self._fetch(), name=f"{self._name}.commands"),
             asyncio.create_task(self._write(), name=f"{self._name}.books"),

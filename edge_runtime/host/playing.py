@@ -22,7 +22,7 @@ from pathlib import Path
 
 from edge_runtime.app import App
 from edge_runtime.errors import ConfigError, EdgeError
-from edge_runtime.host.stage import Cloud, Delivery, Stage
+from edge_runtime.host.stage import Cloud, Delivery, Stage, check_device, payload_of
 from edge_runtime.loaders import load_app
 from edge_runtime.pure.playback import World, happenings
 from edge_runtime.pure.trace import Kind, Step, Trace
@@ -81,16 +81,9 @@ def _lines(path: str) -> Iterator[str]:
 
 def check(trace: Trace, app: App) -> None:
     """Look at every line of a trace before it is played. Raises: ConfigError, NotFoundError that name the line."""
-    from edge_runtime.errors import NotFoundError  # noqa: PLC0415 - for this error only
-    from edge_runtime.plugin import nearest  # noqa: PLC0415 - same
-
-    devices = [device.name for device in app.devices]
     for step in trace.declared():
-        if step.kind in (Kind.VALUE, Kind.FAULT, Kind.COMMAND) and step.name not in devices:
-            raise NotFoundError(
-                f"{trace.name}:{step.line}: there is no device {step.name!r}{nearest(step.name, devices)}",
-                hint=f"declared: {', '.join(devices) or 'none'}",
-            )
+        if step.kind in (Kind.VALUE, Kind.FAULT, Kind.COMMAND):
+            check_device(app, step.name, where=f"{trace.name}:{step.line}: ")
 
 
 class Player:
@@ -104,12 +97,13 @@ class Player:
         self._begin_s = begin_s
         self._numbers = itertools.count(1)
         self._steps = happenings(trace)
+        self._lost: list[Step] = []
+        """Steps by which the wall clock lost the time just now, with the power."""
         self._first: list[tuple[Step, int]] = []
-        """Steps that were to be played by now and are played at once."""
-        self._rest: Step | None = None
+        """Steps that were to be played by now and are played at once; with the number of a message, 0 for all else."""
         for step in self._steps:
             if step.at_s > begin_s:
-                self._rest = step
+                self._steps = itertools.chain([step], self._steps)
                 break
             self._look_back(step, stored)
 
@@ -121,7 +115,7 @@ class Player:
             # The wall clock goes on from where it was when the power went, until somebody knows better.
             lost = Step(self._begin_s, Kind.CLOCK, value=-step.for_s, for_s=step.value)
             self.ahead_s += self.world.take(lost)
-            self._first.append((lost, 0))
+            self._lost.append(lost)
         number = next(self._numbers) if step.kind is Kind.PUBLISH else 0
         if (number and number not in stored) or step.at_s == self._begin_s:
             self._first.append((step, number))
@@ -142,26 +136,24 @@ class Player:
         Raises: EdgeError for what cannot be done.
         """
         begin_ns = stage.clock.now().mono_ns
-        rights: list[asyncio.Task[None]] = []
+
+        async def until(at_s: float) -> None:
+            passed_s = (stage.clock.now().mono_ns - begin_ns) / 1e9
+            await stage.clock.sleep(at_s - self._begin_s - passed_s)
+
         stage.clock.run()
+        rights = [asyncio.create_task(self._set_right(stage, step), name="world.clock") for step in self._lost]
         try:
-            rest = [] if self._rest is None else [self._rest]
-            steps = itertools.chain(self._first, ((step, -1) for step in rest), ((step, -1) for step in self._steps))
-            for step, number in steps:
-                passed_s = (stage.clock.now().mono_ns - begin_ns) / 1e9
+            for step, number in itertools.chain(self._first, ((step, 0) for step in self._steps)):
                 at_s = max(self._begin_s, step.at_s)
                 if at_s >= until_s:
                     break
-                await stage.clock.sleep(at_s - self._begin_s - passed_s)
-                if step.kind is Kind.CLOCK and step.at_s == self._begin_s and number == 0:
-                    rights.append(asyncio.create_task(self._set_right(stage, step), name="world.clock"))
-                elif step.kind is Kind.POWER_CUT:
+                await until(at_s)
+                if step.kind is Kind.POWER_CUT:
                     stage.clock.stand()
                     return step.at_s + step.for_s
-                else:
-                    await self._do(stage, step, number, partial(tell, at_s))
-            passed_s = (stage.clock.now().mono_ns - begin_ns) / 1e9
-            await stage.clock.sleep(until_s - self._begin_s - passed_s)
+                await self._do(stage, step, number, partial(tell, at_s))
+            await until(until_s)
         finally:
             for task in rights:
                 task.cancel()
@@ -188,9 +180,9 @@ class Player:
         if step.kind is Kind.VALUE:
             stage.measure(step.name, step.value)
         elif step.kind is Kind.COMMAND:
-            await stage.command(step.name, _payload(step.value))
+            await stage.command(step.name, payload_of(step.value))
         elif step.kind is Kind.PUBLISH:
-            stage.cloud.send(step.name, _payload(step.value), next(self._numbers) if number < 0 else number)
+            stage.cloud.send(step.name, payload_of(step.value), number or next(self._numbers))
         elif step.kind is Kind.OUTAGE and self.world.outages:
             stage.cloud.cut()
             tell(note="the link is cut")
@@ -203,10 +195,6 @@ class Player:
         else:
             stage.fail(step.name, str(step.value))
             tell(note=f"{step.name} fails: {step.value}")
-
-
-def _payload(value: object) -> bytes:
-    return value.encode() if isinstance(value, str) else json.dumps(value).encode()
 
 
 async def drained(stage: Stage, most_s: float = _DRAIN_S) -> None:

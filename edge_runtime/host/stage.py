@@ -131,6 +131,22 @@ def deliveries(arrived: Arrived) -> Iterator[Delivery]:
         yield Delivery(arrived.topic, text, item["id"], item["seq"])
 
 
+def payload_of(value: object) -> bytes:
+    """Return what is published for a value: bytes and texts as they are, all else as JSON."""
+    if isinstance(value, bytes):
+        return value
+    return value.encode() if isinstance(value, str) else json.dumps(value).encode()
+
+
+def check_device(app: App, name: str, *, where: str = "") -> None:
+    """Return if an app declares a device. Raises: NotFoundError, which begins with `where`."""
+    known = [device.name for device in app.devices]
+    if name not in known:
+        raise NotFoundError(
+            f"{where}there is no device {name!r}{nearest(name, known)}", hint=f"declared: {', '.join(known) or 'none'}"
+        )
+
+
 class _Faulty:
     """A device that fails in some way, in front of the one that works."""
 
@@ -217,7 +233,7 @@ class Stage:
 
         Raises: NotFoundError for a device that is not declared, ConfigError for a value that it cannot measure.
         """
-        self._check(name)
+        check_device(self.host.app, name)
         self._values[name] = value
         opened = self._opened(name)
         if opened is None:
@@ -236,7 +252,7 @@ class Stage:
 
         Raises: NotFoundError for a device that is not declared, ConfigError for one that nobody reads.
         """
-        self._check(name)
+        check_device(self.host.app, name)
         self.mend(name)
         self._faults[name] = how
         opened = self._opened(name)
@@ -245,7 +261,7 @@ class Stage:
 
     def mend(self, name: str) -> None:
         """Let a device work again. Raises: NotFoundError for a device that is not declared."""
-        self._check(name)
+        check_device(self.host.app, name)
         self._faults.pop(name, None)
         opened = self._opened(name)
         if opened is None:
@@ -260,7 +276,7 @@ class Stage:
 
         Raises: NotFoundError for a device that is not declared; as `Emit`.
         """
-        self._check(name)
+        check_device(self.host.app, name)
         await self.emit(f"device/{name}/set", payload)
 
     async def emit(self, topic: str, payload: bytes) -> None:
@@ -271,7 +287,7 @@ class Stage:
 
     def value(self, name: str) -> Any:  # noqa: ANN401 - any driver's value
         """Return the value of a device now. Raises: NotFoundError; ConfigError when it is not open."""
-        self._check(name)
+        check_device(self.host.app, name)
         opened = self._opened(name)
         if opened is None:
             why = self.host.hardware.faults.get(name, "it is not open")
@@ -282,13 +298,6 @@ class Stage:
     def waiting(self) -> int:
         """How many messages wait in all queues."""
         return sum(counters.queued for counters in self.host.store.ledger)
-
-    def _check(self, name: str) -> None:
-        known = [device.name for device in self.host.app.devices]
-        if name not in known:
-            raise NotFoundError(
-                f"there is no device {name!r}{nearest(name, known)}", hint=f"declared: {', '.join(known) or 'none'}"
-            )
 
     def _opened(self, name: str) -> OpenDevice | None:
         return next((device for device in self.host.hardware.devices if device.name == name), None)

@@ -30,6 +30,8 @@ _SIGNS = 4
 """How often a sign of life is asked for within the time for which it may be silent."""
 _GRACE_S = 0.1
 """When the time of an output is over, the loop must have shown itself within this: it deals with it then."""
+_PAUSE_S = 0.05
+"""After a sign of life none is asked for so soon."""
 _RETRY_S = 1.0
 
 
@@ -129,7 +131,7 @@ class Watchdog:
     def _next_ask_s(self) -> float:
         """Return when the next sign of life is to be asked for: every now and then, and just before a time is over."""
         ends = [one.end_s - _GRACE_S for one in self._watched.values() if one.end_s is not None]
-        return max(min(self._heard_s + self._silence_s / _SIGNS, *ends, self._heard_s + MOST_S), self._heard_s + 0.05)
+        return max(min([self._heard_s + self._silence_s / _SIGNS, *ends]), self._heard_s + _PAUSE_S)
 
     def _ask(self) -> None:
         self._asked = True

@@ -114,11 +114,6 @@ class Warden:
         return self._before.phase is _Phase.ON
 
     @property
-    def waiting(self) -> Wish | None:
-        """The command that waits for its time."""
-        return self._waiting
-
-    @property
     def wants_on(self) -> bool:
         """Whether it is on, or will be by the command that waits."""
         return self._now.phase is _Phase.ON if self._waiting is None else self._waiting.on

@@ -51,6 +51,7 @@ class Kind(StrEnum):
 
 
 HOWS = ("throws", "hangs", "nan")
+"""How a device can fail."""
 _KEYS: Mapping[Kind, tuple[set[str], set[str]]] = {
     Kind.VALUE: (set(), {"value", "wave", "cycle", "every", "for"}),
     Kind.OUTAGE: (set(), set()),
@@ -219,12 +220,11 @@ class _Reader:
         return self._fill(found, Step(at_s, kind, line=self._line))
 
     def _fill(self, found: Mapping[str, Any], step: Step) -> Step:
+        unknown_s = self._seconds(found, "unknown") if "unknown" in found else 0.0
         if step.kind in (Kind.OUTAGE, Kind.POWER_CUT):
-            known = self._seconds(found, "unknown") if "unknown" in found else 0.0
-            return replace(step, for_s=self._seconds(found, step.kind, least=1e-3), value=known)
+            return replace(step, for_s=self._seconds(found, step.kind, least=1e-3), value=unknown_s)
         if step.kind is Kind.CLOCK:
-            known = self._seconds(found, "unknown") if "unknown" in found else 0.0
-            return replace(step, value=self._signed(found["clock"]), for_s=known)
+            return replace(step, value=self._signed(found["clock"]), for_s=unknown_s)
         name = found[step.kind]
         if not isinstance(name, str) or not name:
             raise self._error(f"`{step.kind}` is {name!r}, and must be a name")

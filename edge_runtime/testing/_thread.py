@@ -20,19 +20,18 @@ class LoopThread:
     """A `WarpLoop` on a thread of its own, from its making to `close`."""
 
     def __init__(self, clock: WarpClock) -> None:
-        ready: concurrent.futures.Future[asyncio.AbstractEventLoop] = concurrent.futures.Future()
+        self._runner = asyncio.Runner(loop_factory=partial(WarpLoop, clock))
+        self._loop = self._runner.get_loop()  # made here: whoever starts the thread is told when that fails
         self._end = asyncio.Event()
-        self._thread = threading.Thread(target=self._run, args=(clock, ready), name="edge", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="edge", daemon=True)
         self._thread.start()
-        self._loop = ready.result()
 
-    def _run(self, clock: WarpClock, ready: concurrent.futures.Future[asyncio.AbstractEventLoop]) -> None:
+    def _run(self) -> None:
         async def serve() -> None:
-            ready.set_result(asyncio.get_running_loop())
             await self._end.wait()
 
-        with asyncio.Runner(loop_factory=partial(WarpLoop, clock)) as runner:
-            runner.run(serve())
+        with self._runner:
+            self._runner.run(serve())
 
     def do(self, work: Coroutine[Any, Any, T], within_s: float) -> T:
         """Do something on the loop, and return what it returns. Raises: what it raises; HostError when it lasts."""

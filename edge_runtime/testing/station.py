@@ -23,11 +23,12 @@ from typing import Any, NamedTuple, Self, TypeVar
 from edge_runtime.cloud.uplink import TARGET as UPLINK
 from edge_runtime.errors import ConfigError, HostError
 from edge_runtime.host.bus import Watcher
-from edge_runtime.host.stage import Cloud, Delivery, Stage
+from edge_runtime.host.stage import Cloud, Delivery, Stage, payload_of
 from edge_runtime.loaders import load_app
 from edge_runtime.model import Event
 from edge_runtime.pure import units
 from edge_runtime.pure.topics import check_filter, matches
+from edge_runtime.pure.trace import HOWS
 from edge_runtime.store.inspect import LedgerRow, ledger
 from edge_runtime.store.jobs import Entry
 from edge_runtime.testing._thread import LoopThread
@@ -168,8 +169,8 @@ class Edge:
 
         Raises: as `set`.
         """
-        if how not in {"throws", "hangs", "nan"}:
-            raise ConfigError(f"a device cannot fail as {how!r}", hint="known: throws, hangs, nan")
+        if how not in HOWS:
+            raise ConfigError(f"a device cannot fail as {how!r}", hint=f"known: {', '.join(HOWS)}")
         self._do(_sync(self._running().fail, device, how))
 
     def mend(self, device: str) -> None:
@@ -178,15 +179,15 @@ class Edge:
 
     def command(self, device: str, value: object) -> None:
         """Command an output here, as on `device/<name>/set`: `"on"`, 0.5. Raises: NotFoundError."""
-        self._do(self._running().command(device, _payload(value)))
+        self._do(self._running().command(device, payload_of(value)))
 
     def publish(self, topic: str, payload: object) -> None:
         """Emit an event here, as `edge publish` does. Raises: LimitError, QueueFullError, StoreError."""
-        self._do(self._running().emit(topic, _payload(payload)))
+        self._do(self._running().emit(topic, payload_of(payload)))
 
     def send(self, topic: str, payload: object) -> None:
         """Send a message from the cloud; while the link is cut, the cloud keeps it."""
-        self._do(_sync(self._the_cloud().send, topic, _payload(payload)))
+        self._do(_sync(self._the_cloud().send, topic, payload_of(payload)))
 
     def invoke(self, function: str, event: object) -> Any:  # noqa: ANN401 - any JSON
         """Call a function and return its reply. Raises: NotFoundError; AssertionError with what it raised."""
@@ -433,12 +434,6 @@ def _not_started() -> HostError:
 
 async def _sync(call: Callable[..., T], *args: object) -> T:
     return call(*args)
-
-
-def _payload(value: object) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    return value.encode() if isinstance(value, str) else json.dumps(value).encode()
 
 
 def _json(payload: bytes) -> Any:  # noqa: ANN401 - any JSON

@@ -15,7 +15,7 @@ import pytest
 
 from edge_runtime.app import LocalBroker
 from edge_runtime.clock import SystemClock
-from edge_runtime.errors import ConfigError, HostError, NotFoundError
+from edge_runtime.errors import ConfigError, HostError, NotFoundError, StoreError
 from edge_runtime.host import _addresses
 from edge_runtime.host._broker_child import Child
 from edge_runtime.host._broker_folder import BrokerFolder
@@ -53,6 +53,15 @@ def test_devices_are_kept(folder: BrokerFolder) -> None:
     assert list(folder.devices()) == ["fan"]
     with pytest.raises(NotFoundError, match="there is no device 'lamp'"):
         folder.remove("lamp")
+
+
+def test_files_that_have_gone_are_an_error_of_the_store(folder: BrokerFolder) -> None:
+    folder.certify(HOSTS, IN_2026)
+    with pytest.raises(StoreError, match=r"broker/run/passwd cannot be used: No such file"):
+        folder.refresh(LocalBroker(), None)
+    folder.ca.unlink()
+    with pytest.raises(StoreError, match=r"broker/ca\.pem cannot be used: No such file"):
+        folder.fingerprint()
 
 
 @pytest.mark.parametrize("damage", ["{", "[1]", '{"lamp": 3}', '{"lamp": {"topics": []}}'])
@@ -222,6 +231,19 @@ async def test_a_mosquitto_that_hangs_is_ended_for_the_next_one(folder: BrokerFo
 
 
 @NEEDS
+async def test_a_mosquitto_that_does_not_read_who_may_connect_is_said(
+    folder: BrokerFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    child = Child(LocalBroker(port=free_port()), folder, SystemClock(), reload_s=0.3)
+    await child.start(HOSTS)
+    os.kill(child.pid, signal.SIGSTOP)
+    await child.reload()
+    assert caplog.messages == ["mosquitto does not say within 0.3 s that it has read who may connect"]
+    os.kill(child.pid, signal.SIGCONT)
+    await child.stop()
+
+
+@NEEDS
 async def test_a_folder_that_somebody_else_holds_is_not_used(folder: BrokerFolder) -> None:
     with (folder.path / "lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -230,7 +252,9 @@ async def test_a_folder_that_somebody_else_holds_is_not_used(folder: BrokerFolde
 
 
 @NEEDS
-async def test_what_mosquitto_reads_is_written_anew_at_each_start(folder: BrokerFolder) -> None:
+async def test_what_mosquitto_reads_is_written_anew_at_each_start(
+    folder: BrokerFolder, caplog: pytest.LogCaptureFixture
+) -> None:
     spec = LocalBroker(port=free_port())
     folder.add("lamp", ["lamp/#"])
     child = Child(spec, folder, SystemClock())
@@ -243,4 +267,6 @@ async def test_what_mosquitto_reads_is_written_anew_at_each_start(folder: Broker
     folder.refresh(spec, child.user)
     assert (folder.run / "acl").read_text() == "user host.in\ntopic read #\n\nuser lamp\ntopic readwrite lamp/#\n"
     assert list(json.loads((folder.path / "own.json").read_text())) == ["host.in", "host.out"]
+    await child.reload()
+    assert caplog.messages == []  # it has said that it reads them
     await child.stop()

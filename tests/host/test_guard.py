@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 from edge_runtime.app import Device, Guard, Interlock, QueueLimits
 from edge_runtime.clock import make_event
 from edge_runtime.errors import StoreError
+from edge_runtime.host._hand import Hand
 from edge_runtime.host._voice import Voice
 from edge_runtime.host.activity import Activity
 from edge_runtime.host.guard import GuardedActuator
@@ -246,6 +247,72 @@ async def test_a_malformed_command_is_a_dead_letter_and_changes_nothing(tmp_path
         await it.until(lambda: it.store.counters("device/pump").dead == 7)
         await advance(it, 10)  # it has not prolonged the lease
         assert await told.next() == ("device/pump", 0, "lease", "host")
+
+
+async def test_what_it_does_not_take_is_undone_if_it_was_safe_before(tmp_path: Path) -> None:
+    async with guarded(tmp_path, pump("stubborn")) as (it, told):
+        board = it.hardware.devices[0].device
+        board.moves.clear()
+        await it.command("pump", b"2")
+        await it.until(lambda: it.store.counters("device/pump").dead == 1)
+        assert board.moves == [0]
+        await it.command("pump", b"1")
+        assert await told.next() == ON
+        await it.command("pump", b"2")
+        await it.until(lambda: it.store.counters("device/pump").dead == 2)
+        assert board.moves == [0, 1]
+
+
+async def test_the_watchdog_is_told_the_end_that_holds(tmp_path: Path) -> None:
+    class Noted(Watchdog):
+        """Writes down what it is told."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.told: list[object] = []
+
+        def arm(self, hand: Hand, within_s: float | None, bitten: Callable[[], object]) -> None:
+            self.told.append(within_s)
+            super().arm(hand, within_s, bitten)
+
+        def disarm(self, hand: Hand) -> None:
+            self.told.append("safe")
+            super().disarm(hand)
+
+    device, dog = pump("stubborn", lease_s=30), Noted()
+    async with guarded(tmp_path, device) as (it, told):
+        it.tasks["device/pump"].cancel()
+        assert (await told.next())[2] == "stop"
+        voice = Voice(it.hardware.devices[0], "pi-7", it.clock, it.store, it.bus)
+        it.begin("pump", GuardedActuator(voice, Activity([device]), dog).run)
+        assert (await told.next())[2] == "start"
+        await it.command("pump", b"2")  # the driver refuses that
+        await it.until(lambda: it.store.counters("device/pump").dead == 1)
+        await it.command("pump", b"1")
+        assert await told.next() == ON
+        await advance(it, 20)
+        await it.command("pump", b"2")
+        await it.until(lambda: it.store.counters("device/pump").dead == 2)
+        assert dog.told == ["safe", 30, "safe", 30, 30, 10]
+    dog.close()
+
+
+async def test_a_command_that_is_overtaken_by_the_end_is_refused(tmp_path: Path) -> None:
+    async with guarded(tmp_path, pump("stubborn")) as (it, told):
+        board = it.hardware.devices[0].device
+        board.hangs = True
+        await it.command("pump", b"1")
+        await it.until(board.hanging.is_set)
+        board.hangs = False
+        it.tasks["device/pump"].cancel()
+        assert await told.several(2) == [
+            ("device/pump/refused", 0, "stop, before it was carried out", "function/f"),
+            ("device/pump", 0, "stop", "host"),
+        ]
+        counters = it.store.counters("device/pump")
+        assert (counters.delivered, counters.dead, counters.queued) == (1, 0, 0)
+        board.go_on.set()  # the driver comes back, and switches on
+        await it.until(lambda: board.moves[-2:] == [1, 0])
 
 
 async def test_a_driver_that_fails_is_told_and_made_safe_as_soon_as_it_works(tmp_path: Path) -> None:

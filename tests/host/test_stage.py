@@ -89,6 +89,14 @@ def test_what_the_cloud_sends_waits_for_the_link(play: Play) -> None:
     play.run(body)
 
 
+def test_what_the_cloud_sent_before_the_first_start_arrives(play: Play) -> None:
+    async def body(stage: Stage) -> None:
+        await stage.clock.let(0)
+        assert (stage.value("pump"), play.stored) == (1, [7])
+
+    play.run(body, lambda stage: stage.cloud.send("device/pump/set", b"on", 7))
+
+
 def test_a_fault_comes_and_goes(play: Play) -> None:
     async def body(stage: Stage) -> None:
         stage.fail("soil", "throws")
