@@ -13,9 +13,9 @@ help:
 	@echo "make quick     the unit tests only, in seconds"
 	@echo "make check     formatting, lints, types, import contracts"
 	@echo "make torture   the fault tests in their long form (hours on a slow disk)"
-	@echo "make test-image   the disk image, made and started in QEMU: a quarter of an hour without KVM"
-	@echo "make test-deb  the Debian package on a real systemd in a container; makes a root of Debian once, and keeps it"
-	@echo "make test-arm  the bundles for ARM, installed and run under QEMU, about half an hour"
+	@echo "make test-image   the disk image, made and started in QEMU five times: half an hour without KVM"
+	@echo "make test-deb  the Debian package, and deploying over SSH, on a real systemd in a container: about ten minutes"
+	@echo "make test-arm  the bundles for ARM, installed and run under QEMU, about ten minutes"
 	@echo "make locks     what is installed on devices, anew by version and hashes"
 	@echo "make bench     one JSON line a figure, each beside a reference measured in the same run"
 	@echo "make soak      five minutes of light faults: what grows that should not; EDGE_SOAK_S=3600 for an hour"
@@ -41,10 +41,11 @@ $(BIN)/.dev: $(BIN)/edge pyproject.toml
 setup-dev: $(BIN)/.dev
 
 # Real peers for the tests: a broker, a compiler for the fault injector, openssl for certificates, Node for its handlers,
-# SoftHSM for keys in a token.
+# SoftHSM for keys in a token; what makes and boots a Debian of its own, to deploy to.
 # Where apt is not to be had, the tests that need them skip and say so.
 system:
-	@missing=; for pair in mosquitto:mosquitto gcc:gcc openssl:openssl node:nodejs softhsm2-util:softhsm2; do \
+	@missing=; for pair in mosquitto:mosquitto gcc:gcc openssl:openssl node:nodejs softhsm2-util:softhsm2 \
+	  ssh:openssh-client mmdebstrap:mmdebstrap systemd-nspawn:systemd-container; do \
 	  PATH="$$PATH:/usr/sbin" command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair##*:}"; done; \
 	if [ -n "$$missing" ]; then \
 	  if command -v apt-get >/dev/null && { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then \
@@ -59,7 +60,7 @@ week: setup
 	$(BIN)/edge run components/field_station --simulate --script hardware/traces/field-week.jsonl
 
 test: system setup-dev check
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	EDGE_SSH_ROOT_S=$${EDGE_SSH_ROOT_S:-300} $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 quick: setup-dev
 	$(BIN)/python -m pytest -m "not long" --ignore tests/faults --ignore tests/system
@@ -83,14 +84,14 @@ test-image: setup-dev
 	  syslinux syslinux-common e2fsprogs fdisk qemu-utils qemu-system-x86 openssh-client >/dev/null
 	$(SUDO) env EDGE_IMAGE=$${EDGE_IMAGE:-1} $(BIN)/python -m pytest tests/deploy/image -s
 
-test-deb: setup-dev
-	@missing=; for pair in systemd-nspawn:systemd-container mmdebstrap:mmdebstrap shellcheck:shellcheck gpg:gnupg \
-	  dpkg-scanpackages:dpkg-dev; do command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair##*:}"; done; \
+test-deb: system setup-dev
+	@missing=; for pair in shellcheck:shellcheck gpg:gnupg dpkg-scanpackages:dpkg-dev; do \
+	  command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair##*:}"; done; \
 	if [ -n "$$missing" ]; then $(SUDO) apt-get update -qq; \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; fi
-	EDGE_ROOT_S=900 $(BIN)/python -m pytest tests/deploy/deb
+	$(SUDO) env EDGE_ROOT_S=900 $(BIN)/python -m pytest tests/deploy/deb tests/deploy/ssh
 
-# Debian roots for ARM, kept in EDGE_ROOTS; what runs in them is emulated, which takes half an hour.
+# Debian roots for ARM, kept in EDGE_ROOTS; what runs in them is emulated, which takes ten minutes.
 EDGE_ROOTS ?= $(HOME)/.cache/edge-runtime/roots
 test-arm: setup-dev
 	$(SUDO) apt-get update -qq

@@ -10,7 +10,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_runtime.building.device import Place
+from edge_runtime.building.device import OF_HOME, Place
 from edge_runtime.building.plan import Plan, Remote, Step
 
 BUSY, CUT = 75, 74
@@ -42,8 +42,8 @@ exit $status
 """
 _PACKAGE = """status=0
 if command -v apt-get >/dev/null; then
-  DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends --allow-downgrades install \\
-    "$PWD/{name}" 9>&- >&2 || status=$?
+  DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends --allow-downgrades --reinstall \\
+    install "$PWD/{name}" 9>&- >&2 || status=$?
 else
   dpkg -i {name} 9>&- >&2 || status=$?
 fi
@@ -97,21 +97,25 @@ StartLimitIntervalSec=0
 [Service]
 Type=notify
 NotifyAccess=main
-Environment=EDGE_STATE={base}/state EDGE_APP={base}/app PYTHONUNBUFFERED=1
-WorkingDirectory={base}/state
-ExecStartPre=-{base}/venv/bin/edge safe
-ExecStart={base}/venv/bin/edge run
-ExecStopPost={base}/venv/bin/edge safe
+Environment=EDGE_STATE=%h/{base}/state EDGE_APP=%h/{base}/app PYTHONUNBUFFERED=1 PYTHONFAULTHANDLER=1
+WorkingDirectory=%h/{base}/state
+ExecStartPre=-%h/{base}/venv/bin/edge safe
+ExecStart=%h/{base}/venv/bin/edge run
+ExecStopPost=%h/{base}/venv/bin/edge safe
 Restart=always
 RestartSec=2
 WatchdogSec=30
 TimeoutStartSec=120
 TimeoutStopSec=30
+TimeoutAbortSec=5
 KillMode=mixed
+# A control group for each worker of a function bounds its memory.
+Delegate=memory
 UMask=0077
 
 [Install]
 WantedBy=default.target"""
+"""`%h` is the home folder, whatever signs are in its path: systemd puts it in after it has parted the words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +163,7 @@ def _of_runtime(host: str, place: Place, user: str, runtime: Runtime) -> list[St
     script = _receive(place, "edge-runtime.zip", runtime.size) + install
     steps: list[Step] = [Remote(host, "installing the runtime", script, place.user, runtime.file)]
     if runtime.starts:
-        text = _UNIT.format(base=place.base)
+        text = _UNIT.format(base=OF_HOME)
         start = _START.format(base=base, unit=UNIT, text=text, user=shlex.quote(user), wait=_WAIT_S)
         steps.append(Remote(host, "starting the runtime", start))
     return steps

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge_runtime.app import App
 from edge_runtime.errors import ConfigError
-from edge_runtime.host._changes import is_code
+from edge_runtime.pure.code_files import is_code
 from edge_runtime.releases import APP_FILE
 
 DRIVERS = "hardware"

@@ -19,17 +19,19 @@ OWNER = "edge-runtime"
 _CLOCK_S = 120
 _MB = 1 << 20
 
+OF_HOME = ".local/share/edge-runtime"
+"""Where the runtime of one user alone is, below the home folder."""
 PACKAGED = "/usr/lib/edge-runtime/venv/bin/edge"
 """What a package installs. `/usr/bin/edge` leads root to it, as its own user and with its settings."""
 
 _RELEASES = r"""
-if found=$(cd / && "$edge" releases --files --json $where 2>/dev/null); then
+if found=$(cd / && "$edge" releases --files --json "$@" 2>/dev/null); then
   printf 'releases=%s\n' "$(printf %s "$found" | tr -d '\n')"
 else
-  printf 'refusal=%s\n' "$(cd / && "$edge" releases --json $where 2>&1 >/dev/null | tr '\n' ' ')"
+  printf 'refusal=%s\n' "$(cd / && "$edge" releases --json "$@" 2>&1 >/dev/null | tr '\n' ' ')"
 fi
 """
-_OF_SYSTEM = f"edge=/usr/bin/edge where=\n{_RELEASES}"
+_OF_SYSTEM = f"edge=/usr/bin/edge\n{_RELEASES}"
 _PROBE = (
     r"""
 LC_ALL=C; export LC_ALL
@@ -66,8 +68,13 @@ version() {
   done
   echo broken
 }
-[ -x $packaged ] && say system_edge "$(version /usr/lib/edge-runtime)"
-base=$HOME/.local/share/edge-runtime
+if [ -x $packaged ]; then
+  case $(dpkg-query --show --showformat='${db:Status-Status}' edge-runtime 2>/dev/null) in
+    unpacked | half-*) say system_edge broken ;; # an upgrade has failed, and what was before runs on
+    *) say system_edge "$(version /usr/lib/edge-runtime)" ;;
+  esac
+fi
+base=$HOME/$of_home
 [ -x "$base/venv/bin/edge" ] && say user_edge "$(version "$base")"
 if [ -x $packaged ]; then
   case $sudo in
@@ -75,7 +82,8 @@ if [ -x $packaged ]; then
     free) sudo -n sh -c "$releases" ;;
   esac
 elif [ -x "$base/venv/bin/edge" ]; then
-  edge=$base/venv/bin/edge where="--state $base/state --app $base/app"
+  edge=$base/venv/bin/edge
+  set -- --state "$base/state" --app "$base/app"
 """
     + _RELEASES
     + r"""
@@ -96,7 +104,7 @@ class Place:
     spool: str
     """A folder for what has just come, of whoever installs."""
     options: str = ""
-    """What the command has to be told."""
+    """What the command has to be told, as a shell reads it."""
     user: str = ""
     """Who calls the command: `root`, or whoever logs in."""
     owner: str = ""
@@ -108,19 +116,19 @@ SYSTEM = Place("/usr/bin/edge", "/usr/lib/edge-runtime", "/var/cache/edge-deploy
 
 def place_of_user(home: str) -> Place:
     """Return where the runtime is for one user alone."""
-    base = f"{home}/.local/share/edge-runtime"
+    base = f"{home}/{OF_HOME}"
     options = shlex.join(["--state", f"{base}/state", "--app", f"{base}/app"])
     return Place(f"{base}/venv/bin/edge", base, f"{base}/spool", options)
 
 
 def probe() -> str:
     """Return the script that asks a device for all of `Device`."""
-    return f"packaged={PACKAGED}\nreleases={shlex.quote(_OF_SYSTEM)}\n{_PROBE}"
+    return f"packaged={PACKAGED}\nof_home={OF_HOME}\nreleases={shlex.quote(_OF_SYSTEM)}\n{_PROBE}"
 
 
 def probe_releases(place: Place) -> str:
     """Return the script that asks for the releases at a place, for its `user`."""
-    return f"edge={shlex.quote(place.edge)} where={shlex.quote(place.options)}\n{_RELEASES}\necho end=1"
+    return f"edge={shlex.quote(place.edge)}\nset -- {place.options}\n{_RELEASES}\necho end=1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +153,7 @@ class Device:
     home_bytes: int = 0
     system_bytes: int = 0
     system_edge: str = ""
-    """Its version; empty when it is not there, `broken` when it is not whole."""
+    """Its version; empty when it is not there, `broken` when it, or the package, is not whole."""
     user_edge: str = ""
     releases: Mapping[str, Any] = field(default_factory=dict)
     """What `edge releases --files` says; empty when it was not asked."""

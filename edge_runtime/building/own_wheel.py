@@ -14,7 +14,7 @@ from typing import Any
 import edge_runtime
 from edge_runtime.building._wheel_file import write_wheel
 from edge_runtime.errors import ConfigError
-from edge_runtime.host._changes import is_code
+from edge_runtime.pure.code_files import is_code
 
 NAME = "edge-runtime"
 _ABOUT = f"edge_runtime-{edge_runtime.__version__}.dist-info"

@@ -1,4 +1,4 @@
-"""Users of this machine: as whom the host runs, and what they may open."""
+"""Users of this machine: as whom the host runs, by which service, and what they may open."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import grp
 import os
 import pwd
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ UNITS = (Path("/etc/systemd/system"), Path("/lib/systemd/system"))
 _RUNS = re.compile(r"^ExecStart=.*\bedge(?:_runtime)?\s+run\b", re.MULTILINE)
 _USER = re.compile(r"^User=(\S+)", re.MULTILINE)
 _GROUPS = re.compile(r"^(?:SupplementaryGroups|Group)=(.+)$", re.MULTILINE)
+_DELEGATES = re.compile(r"^Delegate=(?:yes|true|on|1|.*\bmemory\b)", re.MULTILINE)
 _READ, _WRITE, _PASS = 4, 2, 1
 
 
@@ -48,24 +49,66 @@ class Account:
 READ, READ_WRITE = _READ, _READ | _WRITE
 
 
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A systemd service that calls `edge run`."""
+
+    name: str
+    user: str
+    groups: tuple[str, ...] = ()
+    """What it adds to those of the user."""
+    delegates: bool = False
+    """Its control group is its own, so that it may bound the memory of workers."""
+
+
 def service(state: Path, units: Sequence[Path] = UNITS) -> Account | None:
     """Return the user as whom the host runs here, when that is another one; None when nothing tells.
 
     A systemd unit that calls `edge run` tells, else the owner of the state folder.
     """
-    for file in sorted(file for folder in units if folder.is_dir() for file in folder.glob("*.service")):
-        try:
-            text = file.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            continue  # a link to nowhere, or a mask
-        if _RUNS.search(text):
-            user = _USER.search(text)
-            groups = [name for line in _GROUPS.findall(text) for name in line.split()]
-            return _other(user[1] if user else "root", groups, file.name)
+    for unit in _units(units, "root"):
+        return _other(unit.user, unit.groups, unit.name)
+    owner = owner_of(state)
+    return _other(owner) if owner else None
+
+
+def unit_of(state: Path, units: Sequence[Path] = UNITS, home: Path | None = None) -> Unit | None:
+    """Return the service that runs the host of a state folder; None when there is none, or it is of somebody else.
+
+    It runs as the owner of the folder, who may also have one of his own, which `systemctl --user` starts; `home` is his
+    home folder, if it is not the one that he has by name.
+    """
+    if not (owner := owner_of(state)):
+        return None
+    mine = (home or Path(pwd.getpwnam(owner).pw_dir)) / ".config" / "systemd" / "user"
+    found = (*_units(units, "root"), *_units([mine], owner))
+    return next((unit for unit in found if unit.user == owner), None)
+
+
+def owner_of(path: Path) -> str:
+    """Return the name of who owns a file; empty when it is not there, or nobody owns it by name."""
     try:
-        return _other(pwd.getpwuid(state.stat().st_uid).pw_name)
-    except (OSError, KeyError):
-        return None  # there is no folder yet, or nobody owns it by name
+        return _name(path.stat().st_uid)
+    except OSError:
+        return ""
+
+
+def is_shared(path: Path) -> bool:
+    """Tell whether others than its owner, and root, may look into a folder.
+
+    A group that nobody else is in, as Debian makes one for each user, is no other.
+    """
+    found = path.stat()
+    if found.st_mode & 0o007:
+        return True
+    if not found.st_mode & 0o070:
+        return False
+    try:
+        members = set(grp.getgrgid(found.st_gid).gr_mem)
+    except KeyError:
+        members = set()
+    members |= {user.pw_name for user in pwd.getpwall() if user.pw_gid == found.st_gid}
+    return bool(members - {_name(found.st_uid), "root"})
 
 
 def group_of(path: Path) -> str:
@@ -84,6 +127,33 @@ def is_entered(group: str) -> bool:
         return pwd.getpwuid(os.getuid()).pw_name in found.gr_mem and found.gr_gid not in os.getgroups()
     except KeyError:
         return False
+
+
+def _units(folders: Sequence[Path], user: str) -> Iterator[Unit]:
+    """Yield the services in some folders that call `edge run`; those that name no user run as this one."""
+    for file in sorted(file for folder in folders for file in _services(folder)):
+        try:
+            text = file.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue  # a link to nowhere, or a mask
+        if _RUNS.search(text):
+            named = _USER.search(text)
+            groups = tuple(name for line in _GROUPS.findall(text) for name in line.split())
+            yield Unit(file.name, named[1] if named else user, groups, bool(_DELEGATES.search(text)))
+
+
+def _services(folder: Path) -> list[Path]:
+    try:
+        return [file for file in folder.iterdir() if file.suffix == ".service"]
+    except OSError:
+        return []  # it is not there, or somebody else's
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return ""
 
 
 def _other(name: str, groups: Sequence[str] = (), unit: str = "") -> Account | None:

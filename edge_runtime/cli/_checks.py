@@ -13,12 +13,13 @@ from edge_runtime.cli import _checks_aws as aws
 from edge_runtime.cli import _checks_devices as devices
 from edge_runtime.cli import _checks_link as link
 from edge_runtime.cli import _checks_machine as machine
-from edge_runtime.cli._accounts import service
+from edge_runtime.cli._accounts import service, unit_of
 from edge_runtime.cli._certificates import certificates, token
 from edge_runtime.cli._checks_clock import clock
 from edge_runtime.cli._checks_policy import policies
 from edge_runtime.cli._checks_quotas import limits
 from edge_runtime.cli._checks_status import Status, host, running
+from edge_runtime.cli._common import is_releases
 from edge_runtime.cli._finding import Case, Finding
 from edge_runtime.cli._together import Check, Together
 from edge_runtime.errors import ConfigError
@@ -39,7 +40,7 @@ def everything(case: Case) -> Iterator[Finding]:
     account = service(case.state)
     beside = Together([
         ("clock", partial(clock, case.state), _LOCAL_S),
-        ("isolation", partial(machine.isolation, os.environ), _LOCAL_S),
+        ("isolation", partial(machine.isolation, os.environ, status, unit_of(case.state)), _LOCAL_S),
         ("database", partial(machine.database, case.state), _DATABASE_S),
     ])  # fmt: skip
     app, wrong = _read(case)
@@ -62,6 +63,11 @@ def everything(case: Case) -> Iterator[Finding]:
 
 def _read(case: Case) -> tuple[App | None, list[Finding]]:
     """Return the app, or what is wrong with it."""
+    if is_releases(case.path):
+        text = f"there is no app to check: {case.path} waits for its first release"
+        return None, [
+            Finding("app", "skip", text, "edge deploy USER@HOST from where it is made, or here: edge install FILE")
+        ]
     try:
         return read_app(case.path, overlay_in(case.state)), []
     except ConfigError as error:

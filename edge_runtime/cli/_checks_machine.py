@@ -8,12 +8,18 @@ import sqlite3
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_runtime import __version__
+from edge_runtime.cli._accounts import Unit, is_shared
+from edge_runtime.cli._checks_status import Status
 from edge_runtime.cli._common import DATABASE, size
 from edge_runtime.cli._finding import Finding
 from edge_runtime.errors import ConfigError
 from edge_runtime.store.connection import is_sound
+
+if TYPE_CHECKING:
+    from edge_runtime.workers.isolation import Layer
 
 _PYTHON = (3, 11)
 _SQLITE = (3, 37, 0)
@@ -43,7 +49,7 @@ def folder(state: Path) -> Iterator[Finding]:
         return
     if there is state:
         mode = state.stat().st_mode & 0o777
-        if mode & 0o077:
+        if is_shared(state):
             yield Finding("state", "warn", f"{state} is open to other users ({mode:03o})", f"chmod 700 {state}")
         else:
             yield Finding("state", "ok", f"{state} can be written")
@@ -74,19 +80,42 @@ def database(state: Path) -> Iterator[Finding]:
         )
 
 
-def isolation(environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Check what would keep functions apart from each other and from the device."""
-    from edge_runtime.workers.isolation import probe, wanted  # noqa: PLC0415 - only doctor needs it
+def isolation(
+    environment: Mapping[str, str], status: Status | None = None, unit: Unit | None = None
+) -> Iterator[Finding]:
+    """Check what keeps functions apart from each other and from the device: as the host says, or what there would be.
 
+    `unit` is the service that runs the host, if one does.
+    """
+    from edge_runtime.workers.isolation import Layer, probe, wanted  # noqa: PLC0415 - only doctor needs it
+
+    told = (status or {}).get("isolation")
     try:
-        found = probe(wanted(environment).level)
+        if told:
+            level, layers = str(told["level"]), tuple(Layer(**layer) for layer in told["layers"])
+        else:
+            found = probe(wanted(environment).level)
+            level, layers = found.level, found.layers
     except ConfigError as error:
         yield Finding("isolation", "fail", str(error), error.hint)
         return
     except OSError as error:
         yield Finding("isolation", "fail", f"workers cannot be started: {error}", "python3 -m venv --clear, reinstall")
         return
-    missing = [layer for layer in found.layers if not layer.active]
-    yield Finding("isolation", "ok", f"{found.level}: {', '.join(one.name for one in found.layers if one.active)}")
-    for layer in missing:
-        yield Finding("isolation", "warn", f"{layer.name} is missing: {layer.note}", layer.fix)
+    yield Finding("isolation", "ok", f"{level}: {', '.join(one.name for one in layers if one.active)}")
+    for layer in layers:
+        if not layer.active:
+            yield _missing(layer, unit, is_seen=bool(told))
+
+
+def _missing(layer: Layer, unit: Unit | None, *, is_seen: bool) -> Finding:
+    """Return what there is to say of a layer that is missing. `is_seen`: the host itself says so."""
+    text, fix = f"{layer.name} is missing: {layer.note}", layer.fix
+    if unit is not None and layer.name == "users" and unit.user != "root":
+        return Finding("isolation", "ok", f"{unit.name} runs the host as {unit.user}, and so each function")
+    if unit is not None and layer.name == "memory" and not is_seen:
+        text = f"a bound on memory is seen in the control group of {unit.name} only, and that host does not answer"
+        return Finding("isolation", "skip", text, f"systemctl status {unit.name}")
+    if unit is not None and layer.name == "memory" and unit.delegates:
+        fix = "boot with the memory controller; on a Raspberry Pi: cgroup_enable=memory in /boot/firmware/cmdline.txt"
+    return Finding("isolation", "warn", text, fix)

@@ -1,9 +1,13 @@
-"""One device of `edge deploy`: ask what it has, install what it lacks, tell what came of it."""
+"""One device of `edge deploy`: ask what it has, install what it lacks, tell what came of it.
+
+What is only needed once the device has answered is imported then: until it does, there is time.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import sys
 import tempfile
 import time
@@ -11,25 +15,27 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import edge_runtime
-from edge_runtime import plugin
 from edge_runtime.building import device as devices
-from edge_runtime.building import runtimes
 from edge_runtime.building.device import SYSTEM, Device, Place
-from edge_runtime.building.parcel import Parcel, next_release
-from edge_runtime.building.plan import Plan, Remote, shown
 from edge_runtime.building.ssh import Answer, Connection, Progress
-from edge_runtime.cli._carry import run_plan
 from edge_runtime.cli._common import say
 from edge_runtime.errors import ConfigError, DeniedError, EdgeError, HostError
+
+if TYPE_CHECKING:
+    from edge_runtime.building.parcel import Parcel
+    from edge_runtime.building.plan import Plan, Remote
 
 _ROOM = 4
 """How many times a runtime's file it takes when it is installed, with the one before beside it."""
 _SPARE = 8 << 20
+_OWN = ("edge-install: ", "edge-runtime: ")
+"""How lines begin that the installer and the package write."""
+_LINES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +172,7 @@ class Delivery:
         size = file.stat().st_size if file.is_file() else 0
         room = found.system_bytes if place is SYSTEM else found.home_bytes
         devices.check_room(self._host, place.base, room, size * _ROOM)
-        target = plugin.load("deploy", "ssh")
+        target = _target()
         starts = found.has_user_systemd
         step = target.Runtime(file, size, starts)
         self._carry(target.plan(self._host, place, found.user, step, None))
@@ -175,10 +181,12 @@ class Delivery:
             again = "start it again" if has else "start it"
             self._report.notes.append(
                 f"no service manager of {found.user}'s runs there, so {again} yourself: "
-                f"{place.edge} run {place.base}/app --state {place.base}/state"
+                + shlex.join([place.edge, "run", f"{place.base}/app", "--state", f"{place.base}/state"])
             )
 
     def _runtime_file(self, found: Device, place: Place) -> Path:
+        from edge_runtime.building import runtimes  # noqa: PLC0415 - most devices have it
+
         if self._wish.runtime not in {"auto", "always"}:
             return Path(self._wish.runtime)
         if place is SYSTEM:
@@ -188,6 +196,8 @@ class Delivery:
     # -- the release -----------------------------------------------------------------------------------------------
 
     def _install_release(self, found: Device, place: Place, parcel: Parcel, work: Path) -> None:
+        from edge_runtime.building.parcel import next_release  # noqa: PLC0415 - see above
+
         if found.refusal:
             raise _said(self._host, found.refusal)
         facts, report = found.releases, self._report
@@ -203,7 +213,7 @@ class Delivery:
         size = sum(one.size for one in parcel.files)
         room = found.system_bytes if place is SYSTEM else found.home_bytes
         devices.check_room(self._host, "the folder of releases", room, size + file.stat().st_size + _SPARE)
-        target = plugin.load("deploy", "ssh")
+        target = _target()
         step = target.Release(file, file.stat().st_size, self._wish.health_s)
         self._carry(target.plan(self._host, place, found.user, None, step))
         report.bytes_sent = file.stat().st_size
@@ -215,6 +225,9 @@ class Delivery:
     # -- steps -----------------------------------------------------------------------------------------------------
 
     def _carry(self, plan: Plan) -> None:
+        from edge_runtime.building.plan import shown  # noqa: PLC0415 - see above
+        from edge_runtime.cli._carry import run_plan  # noqa: PLC0415 - see above
+
         if self._wish.dry_run:
             say(shown(plan).rstrip("\n"))
         else:
@@ -227,12 +240,18 @@ class Delivery:
         if answer.status == 0 or (answer.status == 1 and answer.out.lstrip().startswith("{")):
             self._report.notes += [line for line in answer.out.splitlines() if step.source is None and line.strip()]
             return
-        target = plugin.load("deploy", "ssh")
+        target = _target()
         if answer.status == target.BUSY:
             raise HostError(f"another deployment to {self._host} is under way", hint="wait for it, and run this again")
         if answer.status == target.CUT:
             raise HostError(f"not all of it came to {self._host}", hint="nothing was changed: run the same again")
         raise _said(self._host, answer.err or answer.out, f"{step.what} failed with status {answer.status}")
+
+
+def _target() -> Any:  # noqa: ANN401 - a module that is found by its name
+    from edge_runtime import plugin  # noqa: PLC0415 - see above
+
+    return plugin.load("deploy", "ssh")
 
 
 def _order(version: str) -> tuple[int, ...]:
@@ -246,7 +265,8 @@ def _said(host: str, text: str, else_: str = "") -> EdgeError:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     hints = [line.removeprefix("hint: ") for line in lines if line.startswith("hint: ")]
-    words = "; ".join(errors) or ": ".join(part for part in (else_, "; ".join(lines[-5:])) if part)
+    own = [line for line in lines if line.startswith(_OWN)]  # apt and dpkg say more, and less
+    words = "; ".join(errors) or ": ".join(part for part in (else_, "; ".join((own or lines)[-_LINES:])) if part)
     return EdgeError(f"{host}: {words}", hint="; ".join(hints))
 
 

@@ -28,7 +28,7 @@ class Case:
     """What is examined, and how far that may go."""
 
     path: Path
-    """The app file."""
+    """The app file; or a folder that waits for its first release."""
     state: Path
     """The state folder."""
     probe: bool = True

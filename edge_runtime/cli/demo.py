@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 _BEAT_S = 0.1
 _SHOW_EVERY = 10
 """Beats between two lines of the report when the output is no terminal."""
-_DRAIN_S = 20.0
+_STILL_S = 60.0
+"""How long no message may leave the queues before the wait for them is given up."""
 
 
 @click.command()
@@ -131,10 +132,11 @@ def _play(seconds: int, cloud: Cloud, station: Station, world: World, screen: Sc
     ]
     begin = time.monotonic()
     with screen:
-        while (passed := time.monotonic() - begin) < seconds:
-            note = ""
+        while plan or time.monotonic() - begin < seconds:
+            passed, note = time.monotonic() - begin, ""
             if plan and passed >= plan[0][0] * seconds:
                 note = plan.pop(0)[1]()
+                begin = time.monotonic() - passed  # a start takes long on a small device: the clock stands meanwhile
             world.beat()
             screen.show(passed, station.ask("status"), cloud, world, note)
             time.sleep(max(0.0, _BEAT_S - (time.monotonic() - begin - passed)))
@@ -143,13 +145,16 @@ def _play(seconds: int, cloud: Cloud, station: Station, world: World, screen: Sc
 
 
 def _drain(cloud: Cloud, station: Station, world: World, screen: Screen, begin: float) -> None:
-    """Wait until every queue is empty, as long as that takes at 90 publishes a second."""
-    end = time.monotonic() + _DRAIN_S
+    """Wait until every queue is empty, as long as that takes while messages leave."""
+    least, end = None, time.monotonic() + _STILL_S
     while time.monotonic() < end:
         status = station.ask("status")
         screen.show(time.monotonic() - begin, status, cloud, world, "")
-        if status and all(queue["queued"] == 0 for queue in status["queues"]):
+        queued = sum(queue["queued"] for queue in status["queues"]) if status else None
+        if queued == 0:
             return
+        if queued is not None and (least is None or queued < least):
+            least, end = queued, time.monotonic() + _STILL_S
         time.sleep(_BEAT_S)
 
 

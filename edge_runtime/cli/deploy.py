@@ -73,8 +73,8 @@ def deploy(  # noqa: PLR0913 - an option each
       edge deploy pi@one pi@two ./station --key release.key
       edge deploy --usb /media/stick --release 1.4.0 --key release.key
     """  # noqa: D301 - click knows a paragraph to leave alone by this sign
-    from edge_runtime.building.parcel import check_release  # noqa: PLC0415 - the help of this verb does not need it
-    from edge_runtime.building.ssh import check_host  # noqa: PLC0415 - same
+    # Nothing is imported before it is needed: a device is asked as soon as can be, and the app is read meanwhile.
+    from edge_runtime.building.ssh import check_host  # noqa: PLC0415 - the help of this verb does not need it
     from edge_runtime.cli._delivery import Wish  # noqa: PLC0415 - same
 
     hosts, app = _sorted(where)
@@ -85,6 +85,8 @@ def deploy(  # noqa: PLR0913 - an option each
     if runtime not in _RUNTIMES and not Path(runtime).is_file():
         raise click.UsageError(f"--runtime {runtime}: there is no such file; known: {', '.join(_RUNTIMES)}")
     if release:
+        from edge_runtime.building.parcel import check_release  # noqa: PLC0415 - as above
+
         check_release(release)
     for host in hosts:
         check_host(host)

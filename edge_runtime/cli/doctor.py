@@ -14,6 +14,7 @@ from edge_runtime.cli._common import (
     app_file,
     app_state_option,
     clean,
+    is_releases,
     json_option,
     say,
     say_json,
@@ -64,9 +65,10 @@ def doctor(
     logging.basicConfig(handlers=[logging.NullHandler()])  # what a part would log is among the findings
     if publish_probe:
         check_topic(publish_probe)
-    path = app_file(app)
+    folder = app if app is not None and is_releases(app) else None
+    path = folder if folder is not None and not (folder / "current").is_symlink() else app_file(app)
     case = Case(
-        path=path, state=state_of(path, state), probe=not no_probe, publish=publish_probe, policies=policies
+        path=path, state=state_of(folder or path, state), probe=not no_probe, publish=publish_probe, policies=policies
     )  # fmt: skip
     found = []
     for finding in _checks.everything(case):

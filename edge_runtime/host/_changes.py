@@ -12,6 +12,7 @@ from time import monotonic
 
 from edge_runtime import inotify
 from edge_runtime.inotify import Inotify
+from edge_runtime.pure.code_files import is_code
 
 _log = logging.getLogger(__name__)
 _QUIET_S = 0.05
@@ -19,17 +20,6 @@ _QUIET_S = 0.05
 _MOST_S = 0.4
 """What never becomes quiet is reloaded all the same after this time."""
 _COMPARE_S = 0.5
-_NOT_CODE = (".pyc", ".pyo", "~", ".swp", ".swx", ".tmp", ".part", ".lock", ".bak")
-_FOLDERS_NOT_CODE = frozenset({"__pycache__"})
-_VIM_PROBE = "4913"
-"""The file by which vim finds out whether it may write into a folder."""
-
-
-def is_code(name: str) -> bool:
-    """Tell whether a file or folder of that name may be part of a function: not what editors and Python leave."""
-    return not (
-        name.startswith((".", "#")) or name.endswith(_NOT_CODE) or name in _FOLDERS_NOT_CODE or name == _VIM_PROBE
-    )
 
 
 class Places:

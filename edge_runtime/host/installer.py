@@ -77,18 +77,20 @@ def place_for_good(releases: Releases, state: Path, bundle: Path) -> str:
     It is for one who keeps proofs and versions of his own, and goes back to an older one where he must: the nucleus of
     Greengrass. `state` is a folder for temporary files.
 
-    Raises: BundleError when it is no release of an app or not for this machine; StoreError.
+    Raises: BundleError when it is no release of an app or not for this machine; StoreError; HostError when a host runs
+    after all.
     """
-    opened = open_bundle(bundle, [], state, releases.files())
-    BundleInstaller.check_for_here(opened)
-    if APP_FILE not in {file.path for file in opened.manifest.files}:
-        raise BundleError(f"{bundle.name} has no {APP_FILE}: it is no release of an app")
-    name = name_of(opened)
-    if name != releases.current or releases.record().trial is not None:
-        releases.stage(opened, name)
-        releases.put_in_place(name, 0.0)
-        releases.confirm()
-    return name
+    with releases.held():
+        opened = open_bundle(bundle, [], state, releases.files())
+        BundleInstaller.check_for_here(opened)
+        if APP_FILE not in {file.path for file in opened.manifest.files}:
+            raise BundleError(f"{bundle.name} has no {APP_FILE}: it is no release of an app")
+        name = name_of(opened)
+        if name != releases.current or releases.record().trial is not None:
+            releases.stage(opened, name)
+            releases.put_in_place(name, 0.0)
+            releases.confirm()
+        return name
 
 
 def _keys(app: App) -> Sequence[bytes]:

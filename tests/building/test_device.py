@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -109,6 +111,20 @@ def test_what_is_asked_for_as_root_is_read_too() -> None:
     facts = {"current": "2-x"}
     assert read_releases("device", f"releases={json.dumps(facts)}\nend=1\n") == (facts, "")
     assert read_releases("device", "refusal=error: no \nend=1\n") == ({}, "error: no")
+
+
+def test_a_path_of_any_signs_reaches_the_command_whole(tmp_path: Path) -> None:
+    place = place_of_user(f'{tmp_path}/it\'s "my" $HOME')
+    edge = Path(place.edge)
+    edge.parent.mkdir(parents=True)
+    edge.write_text('#!/usr/bin/env python3\nimport json, sys\nprint(json.dumps({"told": sys.argv[1:]}, indent=1))\n')
+    edge.chmod(0o755)
+    done = subprocess.run(["sh", "-c", probe_releases(place)], capture_output=True, text=True, check=True)  # noqa: S607 - same
+    told = ["releases", "--files", "--json", "--state", f"{place.base}/state", "--app", f"{place.base}/app"]
+    assert read_releases("device", done.stdout) == ({"told": told}, "")
+    everything = {**os.environ, "HOME": f'{tmp_path}/it\'s "my" $HOME'}
+    done = subprocess.run(["sh", "-c", probe()], capture_output=True, text=True, check=True, env=everything)  # noqa: S607 - same
+    assert read("device", done.stdout).releases == {"told": told}
 
 
 def test_advice() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from edge_runtime.cli._demo_site import THING, app_text, handlers
-from edge_runtime.cli.demo import Outcome
+from edge_runtime.cli._demo_site import THING, Cloud, Station, World, app_text, handlers
+from edge_runtime.cli.demo import Outcome, Screen, _play
 from edge_runtime.loaders import load_app
 from edge_runtime.store.inspect import LedgerRow
 
@@ -55,3 +56,51 @@ def test_the_app_of_the_demo_is_a_valid_app(tmp_path: Path) -> None:
     assert {f.name for f in app.functions} == {"irrigate", "digest"}
     assert app.link is not None
     assert app.link.uplink.publishes_per_s == 90
+
+
+class SlowStation(Station):
+    """A station on a device where everything comes late: it only notes what was asked of it."""
+
+    def __init__(self, done: list[str]) -> None:
+        self._done = done
+        self._queued = iter([3, 3, 2, 2, 2, 1, 1, 0])
+        self.starts = 0
+
+    def start(self) -> None:
+        """Note it."""
+        self._done.append("start")
+
+    def kill(self) -> None:
+        """Note it."""
+        self._done.append("kill")
+
+    def kill_worker(self) -> int:
+        """Note it."""
+        self._done.append("worker")
+        return 7
+
+    def ask(self, verb: str, **_: object) -> dict[str, Any]:
+        """Answer with a queue that gets shorter once all is mended."""
+        mended = verb == "status" and "clear" in self._done
+        return {"queues": [{"queued": next(self._queued)}]} if mended else {}
+
+
+class NotedCloud(Cloud):
+    """A cloud that only notes its faults."""
+
+    def __init__(self, done: list[str]) -> None:
+        self._done = done
+
+    def do(self, **command: object) -> dict[str, Any]:
+        """Note it."""
+        self._done += [str(command["fault"])] if "fault" in command else []
+        return {}
+
+
+def test_a_device_too_slow_for_the_time_it_was_given_still_goes_through_all_of_it() -> None:
+    done: list[str] = []
+    station = SlowStation(done)
+    _play(0, NotedCloud(done), station, World(station), Screen(lambda _: None))
+    assert done == ["refuse", "drop", "worker", "kill", "start", "clear"]
+    assert station.ask("publish") == {}
+    assert next(station._queued, None) is None

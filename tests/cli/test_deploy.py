@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,16 @@ def test_an_odd_host_is_no_option_of_ssh(app: Path) -> None:
     status, text = run("deploy", f"{app}/", "--", "-oProxyCommand=reboot")
     assert status == 1
     assert "error: '-oProxyCommand=reboot' is no host" in text
+
+
+def test_a_device_is_asked_before_anything_large_is_imported() -> None:
+    """What reads and checks an app is imported while the device answers; the host never is."""
+    told = "import sys, edge_runtime.cli.deploy, edge_runtime.cli._delivery\nprint(*sys.modules)"
+    late = "import sys, edge_runtime.building.parcel\nprint(*sys.modules)"
+    for code, absent in ((told, {"edge_runtime.app", "edge_runtime.bundles", "yaml", "rich"}), (late, set[str]())):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        loaded = set(done.stdout.split())
+        assert not loaded & {*absent, "edge_runtime.host", "edge_runtime.store", "asyncio", "pydantic"}
 
 
 def test_a_stick_gets_a_whole_signed_bundle_and_a_note(app: Path, stick: Path, tmp_path: Path) -> None:

@@ -215,6 +215,18 @@ def test_a_folder_that_does_not_say_which(
     assert words in text.replace("\n", " ")
 
 
+def test_for_good_is_for_one_without_a_host(site: Site) -> None:
+    bundle = site.bundle("1")
+    options = ("--for-good", "--state", site.state, "--app", site.app)
+    status, text = run("install", bundle, *options)
+    assert (status, text[:10], text[-13:]) == (0, "release 1-", " is in place\n")
+    site.start()
+    status, text = run("install", site.bundle("2"), *options)
+    assert status == 1
+    assert "error: a host runs here" in text
+    assert str(site.releases()["current"]).startswith("1-")
+
+
 def test_a_process_that_has_the_releases_is_not_gone_behind(site: Site) -> None:
     """It is between two hosts, or starts: nothing is put in place under its feet."""
     releases, bundle = Releases(site.app), site.bundle("1")

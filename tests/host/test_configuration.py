@@ -80,6 +80,25 @@ async def test_it_is_there_before_the_host_starts(component: Component, nucleus:
     assert component.load().thing == "pi-8"
 
 
+async def test_on_a_core_the_thing_is_the_core(
+    component: Component, nucleus: Nucleus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recipe says what the core is called: that goes before the app file, and the deployment before both."""
+    monkeypatch.setenv("EDGE_THING", "core-1")
+    await component.configuration.fetch()
+    assert component.load().thing == "core-1"
+    nucleus.config["app"] = {}
+    await component.configuration.fetch()
+    assert component.load().thing == "core-1"
+    nucleus.config["app"] = {"thing": "pi-8"}
+    await component.configuration.fetch()
+    assert component.load().thing == "pi-8"
+    nucleus.config.pop("app")
+    monkeypatch.setenv("EDGE_THING", "")
+    await component.configuration.fetch()
+    assert component.load().thing == "pi-7"
+
+
 async def test_without_a_nucleus_what_is_kept_is_used(
     component: Component, nucleus: Nucleus, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -15,7 +15,7 @@ import pytest
 from edge_runtime.app import App, Function
 from edge_runtime.errors import HostError
 from edge_runtime.host import _changes
-from edge_runtime.host._changes import Compared, Places, Told, bursts, is_code
+from edge_runtime.host._changes import Compared, Places, Told, bursts
 from edge_runtime.host.watch import Reloader
 from edge_runtime.loaders import OVERLAY
 from edge_runtime.model import Result
@@ -175,11 +175,6 @@ def test_without_inotify_files_are_compared(
     monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: Missing())
     assert isinstance(_changes.watch(Places([code])), Compared)
     assert "this system has no inotify" in caplog.text
-
-
-@pytest.mark.parametrize("name", ["app.py", "data.json", "a.so", "x", "node_modules"])
-def test_what_may_be_code(name: str) -> None:
-    assert is_code(name)
 
 
 class FakePool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.building._wheel_file import write_wheel
 from edge_runtime.building.carry_out import carry_out
 from edge_runtime.building.pack import pack, write_pins
 from edge_runtime.building.plan import Pack
@@ -48,18 +49,47 @@ class Packages:
         bundle.write_bytes(data)
         return self._write("0.3.0", bundle)
 
+    def older(self) -> str:
+        """Return that of a version before this one, with the same code."""
+        return self._write("0.0.9", self.older_bundle())
+
     def ill(self) -> str:
         """Return that of one that installs, and whose host does not start."""
+        return self._write("0.4.0", self.ill_bundle())
+
+    def older_bundle(self) -> Path:
+        """Return the bundle of a version before this one, with the same code."""
+        parts = self._parts()
+        [wheel] = (parts / "wheels").glob("edge_runtime-*.whl")
+        version = wheel.name.split("-")[1]
+        with zipfile.ZipFile(wheel) as source:
+            files: dict[str, bytes | Path] = {
+                name.replace(f"{version}.dist-info", "0.0.9.dist-info"): source.read(name).replace(
+                    f"Version: {version}\n".encode(), b"Version: 0.0.9\n"
+                )
+                for name in source.namelist()
+                if not name.endswith(("/WHEEL", "/RECORD"))
+            }
+        wheel.unlink()
+        write_wheel(parts / "wheels", "edge-runtime", "0.0.9", files)
+        return self._again("0.0.9", parts)
+
+    def ill_bundle(self) -> Path:
+        """Return the bundle of one that installs, and whose host does not start."""
         parts = self._parts()
         wheel = next((parts / "wheels").glob("edge_runtime-*.whl"))
-        other = wheel.with_suffix(".new")
-        with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(other, "w") as target:
-            for info in source.infolist():
-                is_main = info.filename == "edge_runtime/host/main.py"
-                target.writestr(info, b"raise SystemExit(9)\n" if is_main else source.read(info))
-        other.replace(wheel)
+        version = wheel.name.split("-")[1]
+        files: dict[str, bytes | Path]
+        with zipfile.ZipFile(wheel) as source:
+            files = {name: source.read(name) for name in source.namelist() if not name.endswith(("/WHEEL", "/RECORD"))}
+        files["edge_runtime/host/main.py"] = b"raise SystemExit(9)\n"
+        write_wheel(wheel.parent, "edge-runtime", version, files)
+        return self._again("0.4.0", parts)
+
+    def _again(self, release: str, parts: Path) -> Path:
+        """Return the bundle of these parts, which have changed."""
         write_pins([parts / "wheels"], parts / "requirements.lock")
-        return self._write("0.4.0", self._release("0.4.0", parts))
+        return self._release(release, parts)
 
     def _parts(self) -> Path:
         parts = self.folder / "parts"

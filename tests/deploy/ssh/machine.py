@@ -8,8 +8,8 @@ would be: one keeps sshd running, the other one the host.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -19,10 +19,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.debian import debian
+
 PATIENCE_S = 60.0
 USER = "pi"
 PASSWORD = "raspberry"  # noqa: S105 - of the test's own machine
-_INCLUDED = "openssh-server,python3,openssl,sudo,procps"
+NEEDED = (
+    "openssh-server", "sudo", "procps", "python3", "python3-venv", "openssl",
+    "systemd-sysv", "libpam-systemd", "dbus-user-session", "polkitd",
+)  # fmt: skip
+"""What a device has that one logs in to; systemd runs on it only where it is booted, as `tests.debian` does."""
 _RELAY = """
 import os, socket, sys, threading
 link = socket.create_connection(("127.0.0.1", 22))
@@ -48,13 +54,14 @@ with socket.socket() as s:
     fcntl.ioctl(s, 0x8914, struct.pack("16sH14s", b"lo", 0x1 | 0x40, b""))
 """
 _INIT = """
+home={home}
 mkdir -p /run/sshd /run/on
 (while :; do /usr/sbin/sshd -D -e -o PidFile=none >>/sshd.log 2>&1; sleep 0.05; done) &
 while :; do
-  if [ -e /run/on/{user} ] && [ -x /home/{user}/.local/share/edge-runtime/venv/bin/edge ]; then
-    base=/home/{user}/.local/share/edge-runtime
-    runuser -u {user} -- env HOME=/home/{user} EDGE_ISOLATION=off \
-      $base/venv/bin/edge run $base/app --state $base/state >>/host.log 2>&1
+  base=$home/.local/share/edge-runtime
+  if [ -e /run/on/{user} ] && [ -x "$base/venv/bin/edge" ]; then
+    runuser -u {user} -- env HOME="$home" EDGE_ISOLATION=off \
+      "$base/venv/bin/edge" run "$base/app" --state "$base/state" >>/host.log 2>&1
   elif [ -x /usr/lib/edge-runtime/venv/bin/edge ]; then
     runuser -u edge-runtime -- env EDGE_ISOLATION=off EDGE_STATE=/var/lib/edge-runtime \
       EDGE_APP=/var/lib/edge-runtime/app /usr/lib/edge-runtime/venv/bin/edge run >>/host.log 2>&1
@@ -64,48 +71,12 @@ done
 """
 
 
-def cache() -> Path:
-    """Return where the root lies between runs."""
-    place = Path(os.environ.get("EDGE_TEST_CACHE") or "/var/tmp/edge-tests")  # noqa: S108 - large, kept, no secret
-    place.mkdir(parents=True, exist_ok=True)
-    return place
-
-
 def debian_root() -> Path:
-    """Return a Debian root that is only read; it is made when there is none yet, which takes minutes.
-
-    Skips the test where there can be none.
-    """
-    if os.geteuid() != 0:
-        pytest.skip("a Debian root of its own needs root")
-    for name in ("setpriv", "unshare", "nsenter", "ssh", "ssh-keygen"):
+    """Return a Debian root that is only read, as `debian`. Skips the test where there can be none."""
+    for name in ("setpriv", "unshare", "nsenter", "ssh", "ssh-keygen", "openssl"):
         if shutil.which(name) is None:
             pytest.skip(f"{name} is not installed")
-    code = _codename()
-    root = cache() / f"root-{code}-{hashlib.sha256(_INCLUDED.encode()).hexdigest()[:8]}"
-    if not root.is_dir():
-        if shutil.which("mmdebstrap") is None:
-            pytest.skip("mmdebstrap is not installed")
-        fresh = root.with_name(f".{root.name}.{os.getpid()}")
-        made = subprocess.run(
-            [_program("mmdebstrap"), "--mode=root", "--variant=minbase", f"--include={_INCLUDED}", code, str(fresh)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if made.returncode:
-            shutil.rmtree(fresh, ignore_errors=True)
-            pytest.skip(f"no Debian root can be made: {made.stderr[-300:]}")
-        with contextlib.suppress(OSError):  # another run was faster
-            fresh.rename(root)
-    return root
-
-
-def _codename() -> str:
-    for line in Path("/etc/os-release").read_text().splitlines():
-        if line.startswith("VERSION_CODENAME="):
-            return line.partition("=")[2].strip('"')
-    pytest.skip("this is no Debian")
+    return debian(*NEEDED, allowed_by="EDGE_SSH_ROOT_S")
 
 
 def _program(name: str) -> str:
@@ -116,8 +87,9 @@ def _program(name: str) -> str:
 class Machine:
     """A device that can be reached as `device` with `config`, and whose power can be cut."""
 
-    def __init__(self, folder: Path, root: Path) -> None:
-        self._folder, self._root = folder, root
+    def __init__(self, folder: Path, root: Path, home: str = f"/home/{USER}") -> None:
+        """`home` is the home folder of who logs in."""
+        self._folder, self._root, self.home = folder, root, home
         self.disk = folder / "upper"
         """What lies on its disk beside the Debian root: to be read while it is off, and added to."""
         self.config = folder / "ssh_config"
@@ -125,7 +97,7 @@ class Machine:
         for name in ("upper", "work", "root"):
             (folder / name).mkdir()
         self._keys()
-        self.write("boot.sh", _INIT.format(user=USER))
+        self.write("boot.sh", _INIT.format(user=USER, home=shlex.quote(home)))
         self._add_user()
 
     # -- making it -------------------------------------------------------------------------------------------------
@@ -149,11 +121,8 @@ class Machine:
     def _add_user(self) -> None:
         etc = self.disk / "etc"
         for name, line in (
-            (
-                "passwd",
-                f"{USER}:x:1000:1000::/home/{USER}:/bin/sh\nedge-runtime:x:990:990::/var/lib/edge-runtime:/bin/sh\n",
-            ),
-            ("group", f"{USER}:x:1000:\nedge-runtime:x:990:\ngpio:x:991:\n"),
+            ("passwd", f"{USER}:x:1000:1000::{self.home}:/bin/sh\n"),
+            ("group", f"{USER}:x:1000:\ngpio:x:991:\n"),
         ):
             (etc / name).write_text((self._root / "etc" / name).read_text() + line)
         hashed = subprocess.run(
@@ -161,8 +130,8 @@ class Machine:
         ).stdout.strip()
         shadow = (self._root / "etc" / "shadow").read_text()
         self.write("etc/shadow", f"{shadow}{USER}:{hashed}:19000:0:99999:7:::\n", 0o640)
-        home = self.disk / "home" / USER
-        self.write(f"home/{USER}/.ssh/authorized_keys", (self._folder / "key.pub").read_text(), 0o600)
+        home = self.disk / self.home.lstrip("/")
+        self.write(f"{self.home.lstrip('/')}/.ssh/authorized_keys", (self._folder / "key.pub").read_text(), 0o600)
         for path in (home, home / ".ssh", home / ".ssh" / "authorized_keys"):
             os.chown(path, 1000, 1000)
         home.chmod(0o755)
@@ -172,6 +141,15 @@ class Machine:
         """Put the user into the group that may use sudo with a password."""
         path = self.disk / "etc" / "group"
         path.write_text(path.read_text().replace("sudo:x:27:", f"sudo:x:27:{USER}"))
+
+    def add_owner(self) -> None:
+        """Add the user whose process a package's runtime is, as the package does where systemd is."""
+        for name, line in (
+            ("passwd", "edge-runtime:x:990:990::/var/lib/edge-runtime:/bin/sh\n"),
+            ("group", "edge-runtime:x:990:\n"),
+        ):
+            with (self.disk / "etc" / name).open("a") as file:
+                file.write(line)
 
     # -- its power -------------------------------------------------------------------------------------------------
 
@@ -195,11 +173,7 @@ class Machine:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "LO": _LO}
             )
-        self._write_config(self._wait_for_init(self._process))
-        end_s = time.monotonic() + PATIENCE_S
-        while self.ssh("true").returncode:
-            assert time.monotonic() < end_s, (self._folder / "boot.log").read_text()
-            time.sleep(0.05)
+        self.reach(self._wait_for_init(self._process))
 
     def _wait_for_init(self, process: subprocess.Popen[bytes]) -> int:
         """Return the process id of its first process."""
@@ -210,7 +184,8 @@ class Machine:
             time.sleep(0.005)
         return int(found[0])
 
-    def _write_config(self, pid: int) -> None:
+    def reach(self, pid: int) -> None:
+        """Write `config` for an sshd in the network of this process, and wait for it."""
         relay = self._folder / "relay.py"
         relay.write_text(_RELAY)
         self.config.write_text(
@@ -218,6 +193,10 @@ class Machine:
             f"  UserKnownHostsFile {self._folder}/known_hosts\n  StrictHostKeyChecking yes\n"
             f"  ProxyCommand nsenter --net=/proc/{pid}/ns/net {sys.executable} -I -S {relay}\n"
         )
+        end_s = time.monotonic() + PATIENCE_S
+        while (done := self.ssh("true")).returncode:
+            assert time.monotonic() < end_s, done.stderr
+            time.sleep(0.05)
 
     def off(self) -> None:
         """Cut its power: all of its processes end at once. Safe to call twice."""

@@ -5,6 +5,7 @@ EDGE_TORTURE=full does 200 rounds in place of 20; EDGE_SEED repeats a run.
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import secrets
@@ -17,6 +18,7 @@ import pytest
 from tests.deploy.ssh.site import BASE, EDGE, WHERE, Site
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(0)]
+_log = logging.getLogger(__name__)
 
 ROUNDS = 200 if os.environ.get("EDGE_TORTURE") == "full" else 20
 VICTIMS = ("client", "sshd", "host", "power")
@@ -87,6 +89,8 @@ def strike(site: Site, victim: str, process: subprocess.Popen[bytes]) -> None:
     if victim == "power":
         site.machine.on()
         site.machine.start_host()
+    # What had come whole goes on there though its client is gone, and holds the lock until it knows what became of it.
+    site.machine.run_as_root(f"flock {BASE}/spool/lock true")
 
 
 def test_the_old_or_the_new_release_runs_and_nothing_is_lost(site: Site, chance: random.Random) -> None:
@@ -108,6 +112,7 @@ def test_the_old_or_the_new_release_runs_and_nothing_is_lost(site: Site, chance:
         told = f"round {number}: {victim} killed after {wait_s:.3f} s, ill: {ill}, {state}\n{site.log()}"
         assert said in ({runs} if ill else {runs, word}), told
         seen.add("new" if said == word else "old")
+        _log.info("round %d of %d: %s after %.1f s, %s runs", number, ROUNDS, victim, wait_s, said)
         runs = said
         if victim == "power":
             emit(site, number)

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import pty
-import select
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +11,7 @@ import pytest
 from edge_runtime import plugin
 from edge_runtime.building import runtimes
 from edge_runtime.building.carry_out import carry_out
-from tests.deploy.ssh.machine import PASSWORD, PATIENCE_S, Machine, debian_root
+from tests.deploy.ssh.machine import PASSWORD, Machine, debian_root
 from tests.deploy.ssh.site import Site
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
@@ -27,6 +22,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     root = debian_root()
     machine = Machine(Path(tmp_path_factory.mktemp("machine")), root)
     machine.let_use_sudo()
+    machine.add_owner()
     _install_as_a_package_does(machine)
     machine.on()
     machine.run_as_root(
@@ -50,35 +46,6 @@ def _install_as_a_package_does(machine: Machine) -> None:
     (machine.disk / "usr" / "lib" / "edge-runtime" / "runtime.zip").write_bytes(bundle.read_bytes())
 
 
-def deploy(site: Site, password: str, *words: str) -> tuple[int, str]:
-    """Deploy in a terminal, and answer its question. Return the exit status and what was on the screen."""
-    outer, inner = pty.openpty()
-    process = subprocess.Popen(
-        site.command("device", f"{site.app}/", "--health", "0", *words), stdin=inner, stdout=inner, stderr=inner
-    )
-    os.close(inner)
-    screen, asked, end_s = "", False, time.monotonic() + PATIENCE_S
-    try:
-        while time.monotonic() < end_s:
-            if not select.select([outer], [], [], 1.0)[0]:
-                continue
-            try:
-                data = os.read(outer, 65536)
-            except OSError:  # the other side has ended
-                break
-            if not data:
-                break
-            screen += data.decode(errors="replace")
-            if not asked and "password for sudo on device: " in screen:
-                asked = True
-                os.write(outer, f"{password}\n".encode())
-        return process.wait(PATIENCE_S), screen
-    finally:
-        process.kill()
-        process.wait()
-        os.close(outer)
-
-
 def said(site: Site) -> str:
     """Return what the function says."""
     return site.machine.run_as_root("echo '{}' | /usr/bin/edge invoke say --event -").strip()
@@ -91,14 +58,14 @@ def test_without_a_terminal_it_is_said_what_to_do(site: Site) -> None:
 
 
 def test_a_wrong_password(site: Site) -> None:
-    status, screen = deploy(site, "not this one")
+    status, screen = site.on_terminal("not this one")
     assert status == 1
     assert "error: sudo on device does not take this password" in screen
     assert "not this one" not in screen
 
 
 def test_one_password_for_all_and_it_is_seen_nowhere(site: Site) -> None:
-    status, screen = deploy(site, PASSWORD)
+    status, screen = site.on_terminal(PASSWORD)
     assert status == 0, screen
     assert "device: release 1.0.0: 3 of 3 files" in screen
     assert said(site) == '"first"'
@@ -112,7 +79,7 @@ def test_one_password_for_all_and_it_is_seen_nowhere(site: Site) -> None:
 def test_only_the_change_is_sent_here_too(site: Site) -> None:
     site.say("second")
     site.write("edge.yaml", "thing: station\nfunctions: {say: {code: ./say, handler: app.handler}}\n")
-    status, screen = deploy(site, PASSWORD)
+    status, screen = site.on_terminal(PASSWORD)
     assert status == 0, screen
     assert "device: release 1.0.1 (was 1.0.0): 1 of 3 files" in screen
     assert said(site) == '"second"'
