@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import ensurepip
+import importlib.metadata
 import os
 import platform
 import shutil
@@ -17,7 +17,7 @@ import pytest
 
 from edge_runtime.building._wheel_file import write_wheel
 from edge_runtime.building.carry_out import carry_out
-from edge_runtime.building.pack import pack, write_pins
+from edge_runtime.building.pack import TOOLS, pack, write_pins
 from edge_runtime.building.plan import Pack
 from edge_runtime.errors import EdgeError
 from edge_runtime.plugin import load
@@ -32,10 +32,8 @@ def small_bundle(folder: Path, version: str = "1.0.0", *, works: bool = True, ar
     wheels = folder / f"wheels-{version}"
     shutil.rmtree(wheels, ignore_errors=True)
     wheels.mkdir(parents=True)
-    pips = sorted(Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl"))
-    if not pips:
-        pytest.skip("this Python has no wheel of pip in ensurepip")
-    shutil.copy(pips[0], wheels)
+    for tool in TOOLS:
+        _wheel_of_installed(tool, wheels)
     says = (
         f"def main():\n    import sys\n    print('edge {version}', *sys.argv[1:])\n    sys.exit({0 if works else 3})\n"
     )
@@ -57,6 +55,17 @@ def small_bundle(folder: Path, version: str = "1.0.0", *, works: bool = True, ar
     path = folder / f"edge-runtime-{version}.zip"
     pack(Pack(parts, path, "edge-runtime", version, architecture or platform.machine()))
     return path
+
+
+def _wheel_of_installed(name: str, wheels: Path) -> None:
+    """Write a wheel of a pure package from the files that are installed here, so that no index is needed."""
+    found = importlib.metadata.distribution(name)
+    files = {
+        entry.as_posix(): Path(str(entry.locate()))
+        for entry in found.files or ()
+        if entry.suffix == ".py" or entry.name == "METADATA"
+    }
+    write_wheel(wheels, name, found.version, files)
 
 
 def real_bundle(folder: Path) -> Path:

@@ -62,70 +62,191 @@ print("env-%s-py%d%d" % (tag, *sys.version_info[:2]))
 print(path)
 PYTHON
 ) || exit 1
-machine=$(echo "$about" | sed -n 1p)
-name=$(echo "$about" | sed -n 2p)
-bundle=$(echo "$about" | sed -n '3,$p')
+machine=$(printf '%s\n' "$about" | sed -n 1p)
+name=$(printf '%s\n' "$about" | sed -n 2p)
+bundle=$(printf '%s\n' "$about" | sed -n '3,$p')
 env=$dest/$name
 
-# Unpacks the bundle into a folder, each file held to the manifest.
-unpack() {
-    "$python" -I - "$bundle" "$1" "$machine" <<'PYTHON'
-import hashlib, json, os, re, sys, zipfile, zlib
+# Makes the environment: the wheels that the lock names and that fit this Python, each held to three lists of hashes:
+# that of the bundle, that of the lock, and its own. What installs comes in the bundle too: `packaging` knows which wheel
+# fits, `installer` lays it out. Of the bundle only what is needed is read, and a wheel goes from there to its place.
+fill() {
+    "$python" -I - "$bundle" "$1" "$2" "$machine" <<'PYTHON'
+import hashlib, io, json, os, re, sys, sysconfig, zipfile, zlib
 
-bundle, folder, machine = sys.argv[1:]
+bundle, tools, env, machine = sys.argv[1:]
 PATH = re.compile(r"requirements\.lock|wheels/[A-Za-z0-9_.+!-]+\.whl")
+PIN = re.compile(r"([A-Za-z0-9._-]+)==(\S+)((?: --hash=sha256:[0-9a-f]{64})+)")
+TOOLS = ("installer", "packaging")
 MOST = 1 << 30
+DAMAGED = (KeyError, TypeError, AttributeError, ValueError, AssertionError, zipfile.BadZipFile, zlib.error, EOFError,
+    RuntimeError, NotImplementedError)
+here = "%s and Python %d.%d" % (machine, *sys.version_info[:2])
 
 
 def wrong(why):
     sys.exit("edge-install: %s: %s" % (bundle, why))
 
 
+class Wheel(io.BytesIO):
+    """A wheel that is on no disk."""
+
+    name = ""
+
+
+def listed(zipped):
+    """What is in the bundle, by its path."""
+    manifest = json.loads(zipped.read("manifest.json"))
+    if manifest["format"] != 1 or manifest["name"] != "edge-runtime":
+        wrong("it is no bundle of the runtime")
+    also = {"armv7l": ("armv6l",)}.get(machine, ())
+    if manifest["architecture"] not in (machine, *also):
+        wrong("it is for %s, and this machine is %s" % (manifest["architecture"], machine))
+    if sum(about["size"] for about in manifest["files"].values()) > MOST:
+        wrong("it is larger than any runtime")
+    for path in manifest["files"]:
+        if not PATH.fullmatch(path):
+            wrong("it has a file %r" % path)
+    return manifest["files"]
+
+
+def read(zipped, files, path):
+    """One file of the bundle, held to the manifest."""
+    with zipped.open(path) as source:
+        data = source.read(files[path]["size"] + 1)
+    if len(data) != files[path]["size"] or hashlib.sha256(data).hexdigest() != files[path]["sha256"]:
+        wrong("the file %r in it is damaged" % path)
+    return data
+
+
+def opened(zipped, files, path):
+    wheel = Wheel(read(zipped, files, path))
+    wheel.name = path
+    return zipfile.ZipFile(wheel)
+
+
+def take_tools(zipped, files):
+    """Make importable what installs. It is gone when the environment is whole."""
+    os.mkdir(tools)
+    for name in TOOLS:
+        found = [path for path in files if path.startswith("wheels/%s-" % name)]
+        if len(found) != 1:
+            wrong("it has no wheel of %s, which installs the others" % name)
+        with opened(zipped, files, found[0]) as wheel:
+            wheel.extractall(tools, [one for one in wheel.namelist() if one.endswith(".py")])
+    sys.path.insert(0, tools)
+    sys.dont_write_bytecode = True
+
+
+def chosen(lock, files):
+    """The wheel for each line of the lock."""
+    from packaging.tags import sys_tags
+    from packaging.utils import canonicalize_name, parse_wheel_filename
+    from packaging.version import Version
+
+    rank = {tag: number for number, tag in enumerate(sys_tags())}
+    wheels = {}
+    for path in files:
+        if path.endswith(".whl"):
+            name, version, build, tags = parse_wheel_filename(path.partition("/")[2])
+            wheels.setdefault((name, version), []).append((path, build, tags))
+    for line in lock.splitlines():
+        pin = PIN.fullmatch(line)
+        if pin is None:
+            wrong("its lock has a line that locks nothing: %r" % line[:80])
+        hashes = set(re.findall("[0-9a-f]{64}", pin[3]))
+        fitting = [
+            (min(rank[tag] for tag in tags if tag in rank), build, path)
+            for path, build, tags in wheels.get((canonicalize_name(pin[1]), Version(pin[2])), ())
+            if not rank.keys().isdisjoint(tags)
+        ]
+        if not fitting:
+            wrong("it has no wheel of %s %s for %s" % (pin[1], pin[2], here))
+        best = min(rank for rank, *_ in fitting)
+        path = max((build, path) for rank, build, path in fitting if rank == best)[1]
+        if files[path]["sha256"] not in hashes:
+            wrong("the file %r in it is not the one that its lock names" % path)
+        yield path
+
+
+def install(zipped, files, path, target):
+    """Lay out one wheel, when it is whole."""
+    import installer
+    from installer.sources import WheelFile
+
+    try:
+        with opened(zipped, files, path) as wheel:
+            source = WheelFile(wheel)
+            source.validate_record()
+            installer.install(source, target, {"INSTALLER": b"edge-install\n"})
+    except FileExistsError as error:
+        wrong("the file %r in it would replace files of another one: %s" % (path, error))
+    except (*DAMAGED, installer.exceptions.InstallerError) as error:
+        wrong("the file %r in it is no wheel that can be trusted: %s" % (path, error))
+
+
+def compile_all(folder):
+    """Write the bytecode, on all processors: whoever runs this later may not, and would compile at each start."""
+    import py_compile
+
+    files = [os.path.join(at, one) for at, _, ones in os.walk(folder) for one in ones if one.endswith(".py")]
+    files.sort(key=os.path.getsize, reverse=True)
+    jobs = len(os.sched_getaffinity(0))
+    children = []
+    for number in range(jobs):
+        child = os.fork()
+        if child:
+            children.append(child)
+            continue
+        try:
+            for path in files[number::jobs]:
+                try:
+                    py_compile.compile(path, doraise=True)
+                except (py_compile.PyCompileError, ValueError):
+                    pass  # a file for another Python, which nobody imports
+            os._exit(0)
+        except BaseException as error:
+            print("edge-install: %s cannot be compiled: %s" % (path, error), file=sys.stderr)
+        finally:
+            os._exit(1)
+    if any([os.waitpid(child, 0)[1] for child in children]):
+        sys.exit(1)
+
+
+try:
+    import venv
+except ImportError:
+    sys.exit("edge-install: python3 cannot make an environment; on Debian: apt-get install python3-venv")
 try:
     with zipfile.ZipFile(bundle) as zipped:
-        manifest = json.loads(zipped.read("manifest.json"))
-        if manifest["format"] != 1 or manifest["name"] != "edge-runtime":
-            wrong("it is no bundle of the runtime")
-        also = {"armv7l": ("armv6l",)}.get(machine, ())
-        if manifest["architecture"] not in (machine, *also):
-            wrong("it is for %s, and this machine is %s" % (manifest["architecture"], machine))
-        if sum(about["size"] for about in manifest["files"].values()) > MOST:
-            wrong("it is larger than any runtime")
-        os.makedirs(os.path.join(folder, "wheels"))
-        for path, about in manifest["files"].items():
-            if not PATH.fullmatch(path):
-                wrong("it has a file %r" % path)
-            with zipped.open(path) as source:
-                data = source.read(about["size"] + 1)
-            if len(data) != about["size"] or hashlib.sha256(data).hexdigest() != about["sha256"]:
-                wrong("the file %r in it is damaged" % path)
-            with open(os.path.join(folder, path), "xb") as target:
-                target.write(data)
-except (KeyError, TypeError, AttributeError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError,
-        NotImplementedError) as error:
+        files = listed(zipped)
+        lock = read(zipped, files, "requirements.lock").decode()
+        take_tools(zipped, files)
+        paths = list(chosen(lock, files))
+        # The system's packages stay importable: GPIO libraries come from there.
+        venv.EnvBuilder(system_site_packages=True, symlinks=True).create(env)
+        scheme = sysconfig.get_paths("venv", {"base": env, "platbase": env})
+        scheme["headers"] = os.path.join(env, "include", "site")
+        from installer.destinations import SchemeDictionaryDestination
+
+        target = SchemeDictionaryDestination(scheme, os.path.join(env, "bin", "python"), "posix")
+        for path in paths:
+            install(zipped, files, path, target)
+    compile_all(scheme["purelib"])
+except DAMAGED as error:
     wrong("it is damaged: %s" % error)
 except OSError as error:
-    wrong("it cannot be unpacked: %s" % error)
+    wrong("it cannot be installed: %s" % error)
 PYTHON
 }
 
 settle() { sync -f "$dest" 2>/dev/null || sync; }
 
-# Makes the environment. What fails leaves nothing behind but what the next call removes first.
+# Makes the environment whole. What fails leaves nothing behind but what the next call removes first.
 build() {
     say "installing into $env"
-    rm -rf "$env" "$dest/.unpacked" "$dest/.tmp"
-    mkdir "$dest/.tmp"
-    unpack "$dest/.unpacked"
-    # The system's packages stay importable: GPIO libraries come from there.
-    "$python" -m venv --without-pip --system-site-packages "$env" ||
-        fail "python3 cannot make an environment; on Debian: apt-get install python3-venv"
-    set -- "$dest"/.unpacked/wheels/pip-*.whl
-    # pip runs out of its wheel. Temporary files go where there is room, and where this user may write.
-    TMPDIR=$dest/.tmp "$env/bin/python" -I "$1/pip" --isolated --disable-pip-version-check --no-input install --quiet \
-        --no-index --no-cache-dir --no-deps --require-hashes --root-user-action ignore --no-warn-script-location \
-        --find-links "$dest/.unpacked/wheels" --requirement "$dest/.unpacked/requirements.lock" ||
-        fail "the packages in $bundle could not be installed"
+    rm -rf "$env" "$dest/.tools"
+    fill "$dest/.tools" "$env"
     if ! "$env/bin/python" -I -c 'import pydantic, yaml; assert int(pydantic.VERSION.split(".")[0]) >= 2'; then
         fail "pydantic 2 is missing, which has no wheel for $machine; on Raspberry Pi OS: apt-get install python3-pydantic"
     fi
@@ -160,7 +281,7 @@ if [ "$now" != "$name" ] || [ ! -f "$env/.complete" ]; then
     for old in "$dest"/env-*; do
         [ "$old" = "$env" ] || [ "$old" = "$dest/$before" ] || rm -rf "$old"
     done
-    rm -rf "$dest/.unpacked" "$dest/.tmp"
+    rm -rf "$dest/.tools"
     exec 9>&-
 fi
 

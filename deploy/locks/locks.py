@@ -22,6 +22,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from edge_runtime.building.pack import TOOLS
 from edge_runtime.building.wheels import PYTHONS, TAGS, gather
 
 HERE = Path(__file__).parent
@@ -33,20 +34,26 @@ FROM_APT: Mapping[str, frozenset[str]] = {
     "armv6l": frozenset({"pydantic", "pydantic-core", "annotated-types", "typing-inspection"}),
 }
 """By architecture, what has no wheel and is taken from the system: `python3-pydantic` of Raspberry Pi OS."""
+UNUSED = frozenset({"pip", "setuptools", "pygments", "markdown-it-py", "mdurl"})
+"""What others ask for and nothing here imports: it would be a quarter of all files that a device writes and compiles.
+
+sqlite-utils asks for pip for its verb `install`, colorzero for setuptools since long ago, and rich for the others, with
+which it colours source code and shows Markdown.
+"""
 EXTRAS = ("i2c", "serial", "modbus")
 PLATFORM = {"x86_64": "x86_64-unknown-linux-gnu"}
 OTHERS = "aarch64-unknown-linux-gnu"
 
 
 def wanted(project: Mapping[str, object], architecture: str) -> list[str]:
-    """Return what the project asks for on an architecture, without conditions, with pip, which installs it.
+    """Return what the project asks for on an architecture, without conditions, and what installs it.
 
     Markers other than those of the machine hold for Linux and any supported CPython, or they are refused.
     """
     about = project["project"]
     assert isinstance(about, dict)  # noqa: S101 - of a TOML file that was built from
     lines = [*about["dependencies"], *(line for extra in EXTRAS for line in about["optional-dependencies"][extra])]
-    found = {"pip"}
+    found = set(TOOLS)
     for line in lines:
         one = Requirement(line)
         if one.marker is None or one.marker.evaluate({"platform_machine": architecture}):
@@ -93,7 +100,7 @@ def write() -> None:
                     sys.exit(f"{name} would differ between Pythons on {architecture}: bound it in pyproject.toml")
         apart = PURE_NAMES.get(architecture, frozenset())
         pure |= {name: found[name] for name in apart}
-        kept = found.keys() - apart - FROM_APT.get(architecture, frozenset())
+        kept = found.keys() - apart - FROM_APT.get(architecture, frozenset()) - UNUSED
         (HERE / f"{architecture}.txt").write_text(only(found, kept), encoding="utf-8")
         print(f"{architecture}: {len(kept)} packages")  # noqa: T201 - it is a command
     (HERE / f"{PURE}.txt").write_text(only(pure, pure), encoding="utf-8")

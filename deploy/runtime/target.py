@@ -1,7 +1,7 @@
 """The runtime as one bundle that installs without a network and without a compiler: `edge build runtime`.
 
-It holds `wheels/`, all that is needed for every supported Python, pip among it, and `requirements.lock`, which names
-each by its hash. `deploy/installer/edge-install.sh` makes an environment of it.
+It holds `wheels/`, all that is needed for every supported Python, with what installs it (`building.pack.TOOLS`), and
+`requirements.lock`, which names each by its hash. `deploy/installer/edge-install.sh` makes an environment of it.
 """
 
 from __future__ import annotations

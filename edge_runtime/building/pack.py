@@ -16,7 +16,8 @@ from edge_runtime.pure.bundle import Manifest
 from edge_runtime.signatures import sign
 
 _WHEEL = re.compile(r"([A-Za-z0-9_.]+)-([A-Za-z0-9_.!+]+)(?:-[^-]+){3,4}\.whl")
-_INSTALLER = "pip"
+TOOLS = frozenset({"installer", "packaging"})
+"""What installs the wheels: in a bundle beside them, and not installed itself."""
 
 
 def pack(step: Pack) -> None:
@@ -40,6 +41,8 @@ def pack(step: Pack) -> None:
 def write_pins(folders: Iterable[Path], path: Path) -> None:
     """Write a lock file of the wheels in these folders: a line for each version, with the hashes of its wheels.
 
+    What installs them (`TOOLS`) is not in it.
+
     Raises: ConfigError when something is no wheel, or there are two versions of one package; OSError.
     """
     pins: dict[str, tuple[str, list[str]]] = {}
@@ -48,7 +51,7 @@ def write_pins(folders: Iterable[Path], path: Path) -> None:
         if match is None:
             raise ConfigError(f"{wheel} is no name of a wheel")
         name, version = re.sub(r"[-_.]+", "-", match[1]).lower(), match[2]
-        if name == _INSTALLER:
+        if name in TOOLS:
             continue
         with wheel.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

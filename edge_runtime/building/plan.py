@@ -73,7 +73,7 @@ class OwnWheel:
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """Write a lock file that names the wheels in these folders by their hashes, without pip, which installs them."""
+    """Write a lock file that names the wheels in these folders by their hashes, but not what installs them."""
 
     folders: tuple[Path, ...]
     path: Path

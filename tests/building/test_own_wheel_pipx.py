@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.building._wheel_file import write_wheel
 from edge_runtime.building.own_wheel import make_own_wheel
 from tests.debian import call
 from tests.runtimes import real_bundle
 
 FOLDERS = ("components/field_station/edge.yaml", "hardware/ds18b20.py", "deploy/deb/files/postinst")
+
+UNUSED = {"markdown-it-py": "4.99", "pygments": "2.99", "setuptools": "99"}
+"""What others ask for and a bundle does not have, because nothing imports it: here it is empty."""
 
 
 @pytest.mark.long
@@ -25,6 +29,10 @@ def test_a_fresh_environment_has_all_that_the_demo_needs(tmp_path: Path) -> None
         bundle.extractall(tmp_path / "parts")
     call("python3", "-m", "venv", tmp_path / "venv", environment={"PYTHONPATH": ""})
     place = tmp_path / "venv" / "bin"
+    for name, version in UNUSED.items():
+        about = f"{name.replace('-', '_')}-{version}.dist-info/METADATA"
+        text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        write_wheel(tmp_path / "parts" / "wheels", name, version, {about: text.encode()})
     call(place / "pip", "install", "--quiet", "--no-index", "--find-links", tmp_path / "parts" / "wheels", wheel)
     planned = call(place / "edge", "build", "deb", "--arch", "all", "--dry-run", "-o", tmp_path).stdout
     assert f"result {tmp_path}/edge-runtime_0.1.0_all.deb\n" in planned

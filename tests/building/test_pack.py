@@ -34,11 +34,12 @@ def test_nothing_may_come_twice(tmp_path: Path) -> None:
         pack(Pack((("top", tmp_path / "a"), ("top", tmp_path / "b")), tmp_path / "o.zip", "n", "1"))
 
 
-def test_pins_name_each_wheel_but_that_of_pip(tmp_path: Path) -> None:
+def test_pins_name_each_wheel_but_those_that_install_the_others(tmp_path: Path) -> None:
     names = [
         "Fast_Thing-1.0-cp311-cp311-manylinux2014_x86_64.whl",
         "fast.thing-1.0-1-cp312-cp312-manylinux2014_x86_64.whl",
-        "pip-26.0-py3-none-any.whl",
+        "installer-1.1.0-py3-none-any.whl",
+        "packaging-26.3-py3-none-any.whl",
         "plain-2.1+local-py3-none-any.whl",
     ]
     for name in names:
@@ -46,7 +47,7 @@ def test_pins_name_each_wheel_but_that_of_pip(tmp_path: Path) -> None:
     write_pins([tmp_path], tmp_path / "lock" / "requirements.lock")
     digests = {name: f"--hash=sha256:{hashlib.sha256(name.encode()).hexdigest()}" for name in names}
     fast = " ".join(sorted(digests[name] for name in names[:2]))
-    expected = f"fast-thing==1.0 {fast}\nplain==2.1+local {digests[names[3]]}\n"
+    expected = f"fast-thing==1.0 {fast}\nplain==2.1+local {digests[names[4]]}\n"
     assert (tmp_path / "lock" / "requirements.lock").read_text() == expected
 
 

@@ -1,14 +1,23 @@
 """The bundles for ARM install in Debian roots of that architecture and run the demo, under QEMU: `make test-arm`.
 
-Emulated, all takes many times as long as on a Raspberry Pi; so it runs only where it is asked for.
+Emulated, all takes many times as long as on a Raspberry Pi; so it runs only where it is asked for. Two things are for
+QEMU:
+
+- The processor is that of a Raspberry Pi 4. The one that QEMU takes by itself for arm64 signs return addresses, which
+  is emulated too, and makes an install many times as long.
+- prctl(2) of QEMU 7.2, that of Debian 12, refuses PR_SET_CHILD_SUBREAPER, which every kernel since 3.4 has, and
+  without it no worker is forked. So that one call is taken out of what was installed, before the demo. What it is for,
+  that nothing outlives its worker, is tested on the machine that runs the tests.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -22,13 +31,24 @@ SCRIPT = """\
 set -eu
 export HOME=/root PATH=/usr/bin:/bin LANG=C.UTF-8
 cd /root
+lap() { echo "lap $1 $(date +%s.%N)"; }
+lap begin
 sh /bundle/edge-install.sh install BUNDLE /root/runtime
+lap install
+sh /bundle/edge-install.sh install BUNDLE /root/runtime
+lap again
 /root/runtime/venv/bin/python -I -c "
 import platform, struct
 from importlib.metadata import version
 print('on', platform.machine(), struct.calcsize('P') * 8, version('edge-runtime'))"
-/root/runtime/venv/bin/edge demo --seconds 10 --json | tail -n 1
+confine=$(echo /root/runtime/venv/lib/python3.*/site-packages/edge_runtime/workers/inside/confine.py)
+sed -i 's/^    prctl(_CHILD_SUBREAPER, 1)$/    pass  # QEMU/' "$confine"
+echo "for QEMU: $(sed -n '/pass  # QEMU/=' "$confine" | wc -l) line"
+lap about
+/root/runtime/venv/bin/edge demo --seconds 20
+lap demo
 """
+ROW = re.compile(r"(uplink|shadow|function/\w+) +(\d+) +(\d+) +(\d+) +(\d+) +(\d+) +(\d+) +(\w+)")
 
 pytestmark = [
     pytest.mark.long,
@@ -54,7 +74,8 @@ def run_in(root: Path, script: str) -> str:
         "-c",
         f"ip link set lo up; {inside}",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    cpu = {"QEMU_CPU": "cortex-a72"} if root.name == "arm64" else {}
+    done = subprocess.run(command, env=os.environ | cpu, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -75,9 +96,17 @@ def test_the_bundle_installs_and_the_demo_loses_nothing(
     shutil.copy(bundle, place / "bundle")
     shutil.copy(INSTALLER, place / "bundle")
     lines = run_in(place, SCRIPT.replace("BUNDLE", f"/bundle/{bundle.name}")).splitlines()
-    assert lines[-2].startswith(f"on {seen} ")
-    summary = json.loads(lines[-1])
-    print(architecture, summary)  # noqa: T201 - shown by make test-arm
-    assert summary["lost"] == 0
-    assert summary["balanced"] is True
-    assert summary["delivered"] > 0
+    times = [(words[1], float(words[2])) for words in map(str.split, lines) if words[:1] == ["lap"]]
+    seconds = {name: round(end_s - begin_s) for (_, begin_s), (name, end_s) in pairwise(times)}
+    rows = {match[1]: match.groups()[1:] for match in map(ROW.fullmatch, map(str.rstrip, lines)) if match}
+    print(json.dumps({"architecture": architecture, "seconds": seconds, "ledger": rows, "demo": lines[-2]}))  # noqa: T201 - shown by make test-arm
+    assert any(line.startswith(f"on {seen} ") for line in lines)
+    assert "for QEMU: 1 line" in lines
+    assert re.search(
+        r"\. \d+ messages were accepted for the cloud; by its own record 0 are lost and \d+ came twice", lines[-2]
+    )
+    assert rows.keys() == {"function/digest", "function/irrigate", "shadow", "uplink"}
+    for name in rows.keys() - {"shadow"}:
+        produced, delivered, *others, balanced = rows[name]
+        assert int(produced) > 0, name
+        assert (delivered, others, balanced) == (produced, ["0", "0", "0", "0"], "yes"), name

@@ -10,11 +10,14 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from edge_runtime.building._wheel_file import write_wheel
+from edge_runtime.building.pack import pack, write_pins
+from edge_runtime.building.plan import Pack
 from tests import runtimes
 from tests.runtimes import installed, small_bundle, version_in
 
@@ -104,6 +107,139 @@ def test_damaged_bundles_are_named_and_leave_all_as_it_was(bundles: Path, standi
         assert version_in(standing) == "edge 1.0.0"
 
 
+def remade(bundle: Path, folder: Path, change: Callable[[Path], None], *, pinned: bool = True) -> Path:
+    """Make another bundle out of one: `change` is given the folder of its wheels; what is left is locked and packed."""
+    parts = folder / "parts"
+    with zipfile.ZipFile(bundle) as old:
+        old.extractall(parts)
+    change(parts / "wheels")
+    if pinned:
+        write_pins([parts / "wheels"], parts / "requirements.lock")
+    inside = (("requirements.lock", parts / "requirements.lock"), ("wheels", parts / "wheels"))
+    path = folder / "remade.zip"
+    pack(Pack(inside, path, "edge-runtime", "5.0.0", os.uname().machine))
+    return path
+
+
+def with_other_code(wheels: Path) -> None:
+    """Change the code in a wheel, and not its RECORD."""
+    wheel = wheels / "edge_runtime-1.0.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel) as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    with zipfile.ZipFile(wheel, "w") as new:
+        for name, data in members.items():
+            new.writestr(name, data.replace(b"def main", b"EVIL = 1\ndef main"))
+
+
+def for_another_python(wheels: Path) -> None:
+    """Leave a wheel for a Python that nobody has, and one for another machine."""
+    pure = wheels / "pyyaml-1.0.0-py3-none-any.whl"
+    shutil.copy(pure, wheels / "pyyaml-1.0.0-cp399-cp399-linux_sparc.whl")
+    pure.rename(wheels / "pyyaml-1.0.0-cp27-cp27m-manylinux2014_x86_64.whl")
+
+
+def in_the_way(wheels: Path) -> None:
+    """Add a wheel with a file of another one."""
+    files: dict[str, bytes | Path] = {"yaml/__init__.py": b"", "other-1.0.dist-info/METADATA": b"Name: other\n"}
+    write_wheel(wheels, "other", "1.0", files)
+
+
+def no_installer(wheels: Path) -> None:
+    """Take away what installs."""
+    next(wheels.glob("installer-*.whl")).unlink()
+
+
+def no_wheel_at_all(wheels: Path) -> None:
+    """Put something else in the place of a wheel."""
+    (wheels / "pyyaml-1.0.0-py3-none-any.whl").write_bytes(b"no zip")
+
+
+def exchanged(wheels: Path) -> None:
+    """Put another file in the place of one that the lock names."""
+    shutil.copy(wheels / "pydantic-1.0.0-py3-none-any.whl", wheels / "pyyaml-1.0.0-py3-none-any.whl")
+
+
+def removed(wheels: Path) -> None:
+    """Take away what the lock names."""
+    (wheels / "pyyaml-1.0.0-py3-none-any.whl").unlink()
+
+
+HERE = f"{os.uname().machine} and Python "
+REFUSED: dict[Callable[[Path], None], str] = {
+    with_other_code: "edge_runtime/__init__.py didn't match RECORD",
+    for_another_python: f"it has no wheel of pyyaml 1.0.0 for {HERE}",
+    in_the_way: "would replace files of another one",
+    no_installer: "it has no wheel of installer, which installs the others",
+    no_wheel_at_all: "'wheels/pyyaml-1.0.0-py3-none-any.whl' in it is no wheel that can be trusted",
+}
+
+
+@pytest.mark.parametrize("change", REFUSED, ids=lambda change: change.__name__)
+def test_wheels_that_cannot_be_used_are_named(
+    change: Callable[[Path], None], bundles: Path, standing: Path, tmp_path: Path
+) -> None:
+    done = installed(remade(bundles / "edge-runtime-1.0.0.zip", tmp_path, change), standing)
+    assert (done.returncode, REFUSED[change] in done.stderr) == (1, True), done.stderr
+    assert "Traceback" not in done.stderr
+    assert version_in(standing) == "edge 1.0.0"
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (removed, f"it has no wheel of pyyaml 1.0.0 for {HERE}"),
+        (exchanged, "'wheels/pyyaml-1.0.0-py3-none-any.whl' in it is not the one that its lock names"),
+        (
+            lambda wheels: (wheels.parent / "requirements.lock").write_text("pyyaml>=1.0.0\n"),
+            "its lock has a line that locks nothing: 'pyyaml>=1.0.0'",
+        ),
+    ],
+    ids=["removed", "exchanged", "unlocked"],
+)
+def test_only_what_the_lock_names_is_installed(
+    change: Callable[[Path], None], why: str, bundles: Path, standing: Path, tmp_path: Path
+) -> None:
+    done = installed(remade(bundles / "edge-runtime-1.0.0.zip", tmp_path, change, pinned=False), standing)
+    assert (done.returncode, why in done.stderr) == (1, True), done.stderr
+    assert version_in(standing) == "edge 1.0.0"
+
+
+def with_a_better_one(wheels: Path) -> None:
+    """Add a wheel for exactly this machine and Python, and a file in it that is for another Python."""
+    files: dict[str, bytes | Path] = {
+        "yaml/__init__.py": b"BEST = True\n",
+        "yaml/old.py": b"print 'Python 2'\n",
+        "pyyaml-1.0.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: pyyaml\nVersion: 1.0.0\n",
+    }
+    best = write_wheel(wheels / "best", "pyyaml", "1.0.0", files)
+    python = subprocess.run(
+        [f"{runtimes.python_folder()}/python3", "-c", "import sys; print('cp%d%d' % sys.version_info[:2])"],
+        env=runtimes.environment(), capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    best.rename(wheels / f"pyyaml-1.0.0-{python}-{python}-linux_{os.uname().machine}.whl")
+    best.parent.rmdir()
+
+
+def test_the_wheel_that_fits_best_is_installed_with_its_bytecode(bundles: Path, tmp_path: Path) -> None:
+    dest = tmp_path / "a folder"  # a script cannot name an interpreter with a blank in its path the plain way
+    bundle = remade(bundles / "edge-runtime-1.0.0.zip", tmp_path, with_a_better_one)
+    bundle = bundle.rename(tmp_path / r"a \new one.zip")  # which the echo of some shells takes for a line's end
+    done = installed(bundle, dest)
+    assert done.returncode == 0, done.stderr
+    asked = [str(dest / "venv" / "bin" / "edge"), "--version"]
+    said = subprocess.run(asked, env=runtimes.environment(), capture_output=True, text=True, check=True).stdout
+    assert said == "edge 1.0.0 --version\n"
+    (site,) = (dest / "venv" / "lib").glob("python3.*/site-packages")
+    assert (site / "yaml" / "__init__.py").read_text() == "BEST = True\n"
+    compiled = {path.name.partition(".")[0] for path in site.glob("*/__pycache__/*.pyc")}
+    assert compiled == {"__init__"}
+    assert len(list(site.glob("*/__pycache__/*.pyc"))) == 3
+    assert {path.name for path in site.glob("*.dist-info")} == {
+        f"{name}-1.0.0.dist-info" for name in ("edge_runtime", "pydantic", "pyyaml")
+    }
+    assert all((path / "INSTALLER").read_text() == "edge-install\n" for path in site.glob("*.dist-info"))
+
+
 def test_a_hostile_manifest_writes_nothing_outside(bundles: Path, tmp_path: Path) -> None:
     path = tmp_path / "evil.zip"
     with zipfile.ZipFile(bundles / "edge-runtime-1.0.0.zip") as old, zipfile.ZipFile(path, "w") as new:
@@ -142,7 +278,7 @@ def test_killed_at_any_moment_the_old_or_the_new_one_is_in_place(bundles: Path, 
         again = installed(bundle, tmp_path)
         assert again.returncode == 0, again.stderr
         assert version_in(tmp_path) == f"edge {bundle.stem.rpartition('-')[2]}"
-        assert not [path.name for path in tmp_path.iterdir() if path.name in {".unpacked", ".tmp", ".link"}]
+        assert not [path.name for path in tmp_path.iterdir() if path.name in {".tools", ".link"}]
         assert other.exists()
 
 

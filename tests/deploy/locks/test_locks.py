@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -56,5 +58,31 @@ def test_conditions_are_judged_for_the_machine_that_it_is_for(locks: ModuleType)
             "optional-dependencies": {"i2c": ["d"], "serial": [], "modbus": []},
         }
     }
-    assert locks.wanted(project, "aarch64") == ["a>=1", "b>=2", "d", "pip"]
-    assert locks.wanted(project, "armv7l") == ["b>=2", "d", "pip"]
+    assert locks.wanted(project, "aarch64") == ["a>=1", "b>=2", "d", "installer", "packaging"]
+    assert locks.wanted(project, "armv7l") == ["b>=2", "d", "installer", "packaging"]
+
+
+_WITHOUT = """
+import importlib, sys
+for name in {unused}:
+    sys.modules[name] = None  # whoever imports it fails
+for name in {modules}:
+    importlib.import_module(name)
+"""
+
+
+def test_what_is_left_out_is_imported_by_nothing_that_we_import(locks: ModuleType) -> None:
+    root = FOLDER.parent.parent
+    asks = re.compile(r"^ *(?:from|import) +((?:rich|sqlite_utils|gpiozero|colorzero)(?:\.\w+)*)", re.MULTILINE)
+    modules = {"colorzero"}
+    for folder in ("edge_runtime", "hardware", "deploy"):
+        for path in (root / folder).rglob("*.py"):
+            modules |= set(asks.findall(path.read_text()))
+    assert {"rich.table", "sqlite_utils", "gpiozero"} <= modules
+    imports = {"markdown-it-py": "markdown_it"}
+    unused = sorted(imports.get(name, name) for name in locks.UNUSED)
+    code = _WITHOUT.format(unused=unused, modules=sorted(modules))
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    for architecture in TAGS:
+        assert not locks.UNUSED & locks.entries((FOLDER / f"{architecture}.txt").read_text()).keys()
