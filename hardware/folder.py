@@ -37,7 +37,7 @@ from pathlib import Path
 
 from edge_runtime import inotify
 from edge_runtime.devices import arguments
-from edge_runtime.devices.driver import SimulatedSource, Take
+from edge_runtime.devices.driver import SimulatedSource, Source
 from edge_runtime.errors import ConfigError, DeviceError
 from edge_runtime.pure.backoff import Backoff
 from edge_runtime.pure.events.iso import micros
@@ -45,6 +45,7 @@ from edge_runtime.pure.events.iso import micros
 _UNFINISHED = (".tmp", ".part", "~")
 _PUT = inotify.CLOSE_WRITE | inotify.MOVED_TO | inotify.CREATE
 _TAKEN = inotify.DELETE | inotify.MOVED_FROM
+_NOTHING = "no file has come yet"
 _END_S = 2.0
 _MOST_WAIT_S = 30.0
 _log = logging.getLogger(__name__)
@@ -53,12 +54,12 @@ _Mark = tuple[int, int, int]
 """What tells whether a file is still the same: inode, size, time of its last change."""
 
 
-class Folder:
+class Folder(Source):
     """A watched folder. The module says what its arguments are."""
 
     def __init__(self, *, path: str, pattern: str = "", recursive: bool = False, existing: bool = True) -> None:
         self.wires(path=path, pattern=pattern, recursive=recursive, existing=existing)
-        self.wiring = path
+        super().__init__(path, _NOTHING)
         self._root = Path(path).absolute()
         self._pattern = pattern
         self._recursive = recursive
@@ -69,10 +70,6 @@ class Folder:
         self._waiting = False
         """Whether there are files that nobody took: they go first."""
         self._folders: dict[int, Path] = {}
-        self._value: object = None
-        self._fault = ""
-        self._take: Take | None = None
-        self._turn = threading.RLock()
         self._ended = threading.Event()
         self._inotify = self._watch()
         if not existing:
@@ -97,27 +94,11 @@ class Folder:
     def simulated(cls, *, path: str, **others: object) -> SimulatedSource:
         """Return one that holds nothing until it is told of a file."""
         cls.wires(path=path, **others)  # type: ignore[arg-type]  # it checks them itself
-        return SimulatedSource(DeviceError(f"{path}: no file has come yet"), wiring=path)
+        return SimulatedSource(DeviceError(f"{path}: {_NOTHING}"), wiring=path)
 
-    @property
-    def value(self) -> object:
-        """The file that was told last. Raises: DeviceError before the first one, and while the folder is gone."""
-        if self._fault:
-            raise DeviceError(self._fault)
-        if self._value is None:
-            raise DeviceError(f"{self._root}: no file has come yet")
-        return self._value
-
-    @property
-    def when_read(self) -> Take | None:
-        """Who takes each file, and the error when the folder is gone. Files that come while nobody does wait."""
-        return self._take
-
-    @when_read.setter
-    def when_read(self, take: Take | None) -> None:
-        with self._turn:  # not in the middle of a look at the folder
-            self._take = take
-        if take is not None and not self._ended.is_set():
+    def taken(self) -> None:
+        """Look for the files that came while nobody took them: they wait."""
+        if self.when_read is not None and not self._ended.is_set():
             os.write(self._waker, b"look")
 
     def close(self) -> None:
@@ -142,17 +123,17 @@ class Folder:
             try:
                 self._follow()
             except OSError as error:
-                self._lost(f"{self._root}: {_why(error)}")
+                self.lost(f"{self._root}: {_why(error)}")
             if self._ended.wait(backoff.next()):
                 return
             try:
                 again = self._watch()
             except DeviceError as error:
-                self._lost(str(error))
+                self.lost(str(error))
                 continue
             self._inotify.close()
             self._inotify = again
-            self._fault = ""
+            self.well()
             backoff.reset()
 
     def _follow(self) -> None:
@@ -225,7 +206,7 @@ class Folder:
         self._tell_all([*found, *put])
 
     def _tell_all(self, paths: Iterable[Path]) -> None:
-        if self._take is None:
+        if self.when_read is None:
             self._waiting = True
             return
         for path in dict.fromkeys(paths):
@@ -235,24 +216,19 @@ class Folder:
                 self._tell(path)
 
     def _tell(self, path: Path) -> None:
-        with self._turn:
+        with self.turn:
             mark = _mark(path)
-            if self._take is None or mark is None or self._seen.get(path) == mark:
+            if self.when_read is None or mark is None or self._seen.get(path) == mark:
                 return
             self._seen[path] = mark
-            self._value = {
-                "path": str(path),
-                "name": str(path.relative_to(self._root)),
-                "bytes": mark[1],
-                "modified": micros(mark[2]),
-            }
-            self._take(self._value)
-
-    def _lost(self, reason: str) -> None:
-        with self._turn:
-            self._fault = reason
-            if self._take is not None:
-                self._take(DeviceError(reason))
+            self.hand_over(
+                {
+                    "path": str(path),
+                    "name": str(path.relative_to(self._root)),
+                    "bytes": mark[1],
+                    "modified": micros(mark[2]),
+                }
+            )
 
     # -- files and folders -------------------------------------------------------------------------------------------
 

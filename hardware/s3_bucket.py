@@ -41,13 +41,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from edge_runtime.devices import arguments, s3_client
-from edge_runtime.devices.driver import SimulatedSource, Take
+from edge_runtime.devices.driver import SimulatedSource, Source
 from edge_runtime.devices.s3_client import Object, S3Client
 from edge_runtime.errors import DeviceError
 from edge_runtime.pure.backoff import Backoff
 from edge_runtime.pure.events.iso import micros
 
 MOST_BYTES = 1 << 30
+_NOTHING = "no object has come yet"
 _END_S = 2.0
 _MOST_WAIT_S = 300.0
 _NO_NAME = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
@@ -55,7 +56,7 @@ _NO_NAME = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
 _log = logging.getLogger(__name__)
 
 
-class S3Bucket:
+class S3Bucket(Source):
     """A watched bucket. The module says what its arguments are."""
 
     settled_s = 5.0
@@ -76,15 +77,11 @@ class S3Bucket:
         checked: dict[str, Any] = {"region": region, "interval": interval, "credentials": credentials, "ca": ca}
         self.wires(endpoint=endpoint, bucket=bucket, folder=folder, prefix=prefix, **checked)
         self._client = S3Client(endpoint, bucket, region, credentials, ca)
-        self.wiring = self._client.name
+        super().__init__(self._client.name, _NOTHING)
         self._bucket, self._prefix = bucket, prefix
         self._folder = Path(folder).absolute()
         self._interval_s = arguments.seconds("interval", interval, 1.0)
         self._told = Told(self._folder / ".told", self.settled_s)
-        self._value: object = None
-        self._fault = ""
-        self._take: Take | None = None
-        self._turn = threading.RLock()
         self._wake = threading.Event()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"s3[{bucket}]", daemon=True)
@@ -117,26 +114,10 @@ class S3Bucket:
         """Return one that holds nothing until it is told of an object."""
         cls.wires(endpoint=endpoint, bucket=bucket, **others)  # type: ignore[arg-type]  # it checks them itself
         name = f"{endpoint.rstrip('/')}/{bucket}"
-        return SimulatedSource(DeviceError(f"{name}: no object has come yet"), wiring=name)
+        return SimulatedSource(DeviceError(f"{name}: {_NOTHING}"), wiring=name)
 
-    @property
-    def value(self) -> object:
-        """The object that was told last. Raises: DeviceError before the first one, and while there is a fault."""
-        if self._fault:
-            raise DeviceError(self._fault)
-        if self._value is None:
-            raise DeviceError(f"{self.wiring}: no object has come yet")
-        return self._value
-
-    @property
-    def when_read(self) -> Take | None:
-        """Who takes each object, and the error when the server is gone. Nothing is fetched while nobody does."""
-        return self._take
-
-    @when_read.setter
-    def when_read(self, take: Take | None) -> None:
-        with self._turn:  # not in the middle of telling
-            self._take = take
+    def taken(self) -> None:
+        """Look at once: nothing is fetched while nobody takes."""
         self._wake.set()
 
     def close(self) -> None:
@@ -153,14 +134,14 @@ class S3Bucket:
         backoff = Backoff(1.0, _MOST_WAIT_S)
         while not self._ended.is_set():
             wait_s = self._interval_s
-            if self._take is not None:
+            if self.when_read is not None:
                 try:
                     self._look()
                 except (OSError, DeviceError) as error:
-                    self._lost(str(error))
+                    self.lost(str(error))
                     wait_s = backoff.next()
                 else:
-                    self._fault = ""
+                    self.well()
                     backoff.reset()
             self._wait(wait_s)
         self._told.close()
@@ -182,7 +163,7 @@ class S3Bucket:
         self._told.forget_all_but(found)
         new = [item for item in found.values() if not self._told.has(item)]
         for item in sorted(new, key=lambda item: (item.modified_ns, item.key)):
-            if self._ended.is_set() or self._take is None:
+            if self._ended.is_set() or self.when_read is None:
                 return
             path = self._place(item)
             if path is None or not self._fetch(item, path):
@@ -219,11 +200,8 @@ class S3Bucket:
         return True
 
     def _tell(self, item: Object, path: Path) -> None:
-        with self._turn:
-            if self._take is None:
-                return
-            self._fault = ""
-            self._value = {
+        with self.turn:
+            reading = {
                 "path": str(path),
                 "name": item.key,
                 "bytes": item.size,
@@ -231,14 +209,8 @@ class S3Bucket:
                 "bucket": self._bucket,
                 "etag": item.etag,
             }
-            self._take(self._value)
-            self._told.add(item)
-
-    def _lost(self, reason: str) -> None:
-        with self._turn:
-            again, self._fault = self._fault == reason, reason
-            if self._take is not None and not again:
-                self._take(DeviceError(reason))
+            if self.hand_over(reading):
+                self._told.add(item)
 
 
 class Told:

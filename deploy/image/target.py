@@ -95,7 +95,7 @@ def plan(options: Options) -> Plan:
     steps += [Copy(HERE / "finish.sh", work / "finish.sh", 0o755)]
     steps += [_root(deb, options.mirror, work), *disk(work / "root", work, raw.with_suffix(".part"), options.size_mb)]
     steps += [_run("mv", raw.with_suffix(".part"), raw)]
-    steps += [_run("qemu-img", "convert", "-f", "raw", *FORMATS[name], raw, path) for name, path in converted.items()]
+    steps += [convert(raw, name, path) for name, path in converted.items()]
     return Plan("image", (*steps, Remove(work)), (raw, *converted.values()))
 
 
@@ -135,6 +135,11 @@ def disk(root: Path, work: Path, raw: Path, size_mb: int) -> list[Step]:
         _dd(boot, raw, _BOOT_AT),
         _dd(ext4, raw, _ROOT_AT),
     ]  # fmt: skip
+
+
+def convert(raw: Path, name: str, out: Path) -> Step:
+    """Return how a RAW disk becomes one of another format, of `FORMATS`: the same bytes in another file."""
+    return _run("qemu-img", "convert", "-f", "raw", *FORMATS[name], raw, out)
 
 
 def user_data(bundle: Path) -> bytes:

@@ -14,4 +14,15 @@ s3=${S3:-$adapter}
 ec2() { aws ec2 "$@" --endpoint-url "$ec2" --region snow --profile "$PROFILE"; }
 iam() { aws iam "$@" --endpoint-url "$iam" --region snow --profile "$PROFILE"; }
 s3api() { aws s3api "$@" --endpoint-url "$s3" --region snow --profile "$PROFILE"; }
+security_group() { ec2 describe-security-groups --query "SecurityGroups[?GroupName=='edge'].GroupId" --output text; }
+# The waiters of the AWS CLI give up after ten minutes: too early for a first start.
+until_state() {
+    while state=$(ec2 describe-instances --instance-ids "$1" --output text \
+            --query 'Reservations[0].Instances[0].State.Name') || fail "$1 cannot be looked at"
+        [ "$state" != "$2" ]
+    do
+        case $state in terminated | shutting-down) fail "$1 is $state" ;; esac
+        sleep 15
+    done
+}
 fail() { echo "$0: $1" >&2; exit 1; }

@@ -13,6 +13,7 @@ and may have
 
 - `when_read`: for a device that hands over readings as they come (a serial line, a watched folder). It is set to a
   function that takes each value, or the exception that says why there is none just now, on whatever thread; or to None.
+  `Source` has it.
 - `send`: for an output to which a value is said, and which measures something else (a serial line). It takes any
   command, as JSON knows it, in place of setting the value.
 - `wiring`: where it is connected, for people: `I2C1 0x76`. A class attribute `unit`: the unit of its value, or those
@@ -26,11 +27,13 @@ and may have
 from __future__ import annotations
 
 import importlib
+import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import ModuleType
 from typing import Protocol
 
-from edge_runtime.errors import ConfigError
+from edge_runtime.errors import ConfigError, DeviceError
 
 Take = Callable[[object], None]
 """Takes a reading, or the exception that says why there is none."""
@@ -79,6 +82,69 @@ class SimulatedSource(SimulatedDevice):
         super().simulate(value)
         if self.when_read is not None:
             self.when_read(value)
+
+
+class Source(ABC):
+    """A device that hands over readings as they come, of which the last is its value: what such drivers begin with.
+
+    Its thread calls `hand_over` with each reading, `lost` when there is none just now, and `well` when there is again.
+    """
+
+    def __init__(self, wiring: str, nothing: str) -> None:
+        self.wiring = wiring
+        self.turn = threading.RLock()
+        """Held while something is handed over: who holds it may rely on `when_read` to stay."""
+        self._nothing = nothing
+        """Why there is no value before the first reading."""
+        self._value: object = None
+        self._fault = ""
+        self._take: Take | None = None
+
+    @property
+    def value(self) -> object:
+        """What was handed over last. Raises: DeviceError before the first reading, and while there is a fault."""
+        if self._fault:
+            raise DeviceError(self._fault)
+        if self._value is None:
+            raise DeviceError(f"{self.wiring}: {self._nothing}")
+        return self._value
+
+    @property
+    def when_read(self) -> Take | None:
+        """Who takes each reading, and the error when there is none. What comes while nobody does is the driver's."""
+        return self._take
+
+    @when_read.setter
+    def when_read(self, take: Take | None) -> None:
+        with self.turn:  # not in the middle of handing over
+            self._take = take
+            if take is not None and self._fault:
+                take(DeviceError(self._fault))
+        self.taken()
+
+    @abstractmethod
+    def taken(self) -> None:
+        """Note that somebody else takes from now on, or nobody: the thread may have to wake up."""
+
+    def hand_over(self, value: object) -> bool:
+        """Make this the value, and hand it over. Return False when nobody takes it: then it is not the value."""
+        with self.turn:
+            if self._take is None:
+                return False
+            self._value, self._fault = value, ""
+            self._take(value)
+        return True
+
+    def lost(self, reason: str) -> None:
+        """Have no value from now on; whoever takes is told why, once as long as it is the same."""
+        with self.turn:
+            again, self._fault = self._fault == reason, reason
+            if self._take is not None and not again:
+                self._take(DeviceError(reason))
+
+    def well(self) -> None:
+        """Have a value again: what was handed over last."""
+        self._fault = ""
 
 
 def need(library: str, extra: str) -> ModuleType:

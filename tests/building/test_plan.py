@@ -39,10 +39,10 @@ def test_a_plan_is_shown_a_step_a_line() -> None:
 
 
 def test_a_step_on_another_machine_is_shown_with_its_script() -> None:
-    step = Remote("pi@device", "installing", "set -eu\ncat >part\n", "root", Path("/work/x.edge"))
+    step = Remote("pi@device", "installing", "set -eu\ncat >part\n", "root", Path("/srv/x.edge"))
     bare = Remote("pi@device", "starting", "true")
     assert shown(Plan("ssh", (step, bare))) == (
         "target ssh\n"
-        "on pi@device as root with /work/x.edge: installing\n  | set -eu\n  | cat >part\n"
+        "on pi@device as root with /srv/x.edge: installing\n  | set -eu\n  | cat >part\n"
         "on pi@device: starting\n  | true\n"
     )

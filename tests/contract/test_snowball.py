@@ -26,7 +26,11 @@ case " $* " in
 *" get-role "*) exit 255 ;;
 *" describe-import-snapshot-tasks "*SnapshotId,StatusMessage*) printf 'completed\\ts.snap-1\\tNone\\n' ;;
 *" describe-import-snapshot-tasks "*) echo snap-1 ;;
-*" describe-security-groups "*) ;;
+*" describe-security-groups "*) echo "$GROUP" ;;
+*" describe-instances "*)
+    [ -z "${BROKEN-}" ] || exit 255
+    ! grep -q stop-instances "$CALLS" || grep -q start-instances "$CALLS" || { echo stopped; exit; }
+    echo running ;;
 *" import-snapshot "*) echo s.import-snap-1 ;;
 *" create-policy "*) echo arn:aws:iam::123456789012:policy/vmimport-read ;;
 *" register-image "*) echo s.ami-1 ;;
@@ -65,7 +69,7 @@ class Run:
         path = f"{programs}:{os.defpath}"
         self.done = subprocess.run(
             ["/bin/sh", str(HERE / script), *arguments],
-            env={"PATH": path, "CALLS": str(calls), **environment},
+            env={"PATH": path, "CALLS": str(calls), "GROUP": "", **environment},
             cwd=folder,
             capture_output=True,
             text=True,
@@ -91,6 +95,7 @@ RUNS = {
     "order.sh": ("edge-runtime-1.0.0-amd64.raw", "my-images"),
     "import.sh": ("edge-runtime-1.0.0-amd64.raw",),
     "launch.sh": ("s.ami-1", "user-data.sh", "192.0.2.20", "192.0.2.0/24"),
+    "volume.sh": ("s.i-1",),
     "autostart.sh": ("s.ami-1", "user-data.sh", "192.0.2.20"),
 }
 
@@ -108,13 +113,14 @@ def test_each_call_has_the_shape_that_the_cli_knows(
         monkeypatch.setenv(f"AWS_{name}", value)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(files / "config"))
     (files / "config").write_text("[profile snow]\nregion = snow\n")
-    run = Run(files, script, *arguments, DEVICE="192.0.2.10")
+    more = {"GROUP": "s.sg-1"} if script == "autostart.sh" else {}
+    run = Run(files, script, *arguments, DEVICE="192.0.2.10", **more)
     assert run.done.returncode == 0, run.done.stderr
     for call in run.calls:
         if call[0] in ("snowballEdge", "s3"):
             continue
         if call[1] == "wait":
-            assert call[2] in ("snapshot-imported", "instance-running", "volume-available")
+            assert call[2] == "snapshot-imported"
             continue
         assert status_of(call) == 0, f"{call}: {capsys.readouterr().err}"
 
@@ -155,26 +161,50 @@ def test_an_import_goes_to_the_device_and_nowhere_else(files: Path) -> None:
 
 def test_a_machine_gets_a_volume_an_address_and_is_never_deleted_by_itself(files: Path) -> None:
     run = Run(files, "launch.sh", *RUNS["launch.sh"], DEVICE="192.0.2.10")
-    assert run.done.stdout == "s.i-1 with volume s.vol-1: ssh -i edge.pem debian@192.0.2.20\n"
+    assert run.done.stdout == "s.i-1: ssh -i edge.pem debian@192.0.2.20\n"
     assert ((files / "edge.pem").read_text(), (files / "edge.pem").stat().st_mode & 0o777) == ("PRIVATE\n", 0o600)
     launch = next(call for call in run.calls if call[1] == "run-instances")
     assert launch[launch.index("--instance-initiated-shutdown-behavior") + 1] == "stop"
+    assert json.loads(launch[launch.index("--block-device-mappings") + 1]) == [
+        {"DeviceName": "/dev/sdh", "Ebs": {"DeleteOnTermination": False, "VolumeSize": 100, "VolumeType": "sbp1"}}
+    ]
     (address,) = (call for call in run.calls if call[1] == "create-virtual-network-interface")
     assert address[address.index("--physical-network-interface-id") + 1] == "s.ni-1"
     assert "IpAddress=192.0.2.20,Netmask=255.255.255.0" in address
-    assert "create-key-pair" not in " ".join(Run(files, "launch.sh", *RUNS["launch.sh"], DEVICE="192.0.2.10").names())
+    again = Run(files, "launch.sh", *RUNS["launch.sh"], DEVICE="192.0.2.10", GROUP="s.sg-7").names()
+    assert not {"ec2 create-key-pair", "ec2 create-security-group", "ec2 authorize-security-group-ingress"} & {*again}
+
+
+def test_a_machine_that_runs_is_stopped_to_get_its_volume(files: Path) -> None:
+    run = Run(files, "volume.sh", "s.i-1", DEVICE="192.0.2.10", SIZE_GB="20")
+    assert (run.done.stdout, run.done.returncode) == ("s.i-1 with volume s.vol-1\n", 0)
+    names = [name.removeprefix("ec2 ") for name in run.names() if name != "ec2 describe-instances"]
+    assert names == ["create-volume", "stop-instances", "attach-volume", "start-instances"]
+    assert run.calls[0][run.calls[0].index("--size") + 1] == "20"
+
+
+def test_a_device_that_does_not_answer_is_not_waited_for(files: Path) -> None:
+    run = Run(files, "volume.sh", "s.i-1", DEVICE="192.0.2.10", BROKEN="1")
+    assert (run.done.returncode, run.done.stderr) == (1, f"{HERE / 'volume.sh'}: s.i-1 cannot be looked at\n")
 
 
 def test_a_machine_starts_by_itself(files: Path) -> None:
-    run = Run(files, "autostart.sh", *RUNS["autostart.sh"], DEVICE="192.0.2.10")
-    template = json.loads(run.calls[0][run.calls[0].index("--launch-template-data") + 1])
-    assert template["ImageId"] == "s.ami-1"
-    assert template["UserData"] == "IyEvYmluL3NoCmVjaG8gb25lCg=="
-    assert run.calls[1][:2] == ["snowballEdge", "create-autostart-configuration"]
-    assert run.calls[1][-1] == "s.lt-1"
+    run = Run(files, "autostart.sh", *RUNS["autostart.sh"], DEVICE="192.0.2.10", GROUP="s.sg-1")
+    (template,) = (call for call in run.calls if call[1] == "create-launch-template")
+    assert json.loads(template[template.index("--launch-template-data") + 1]) == {
+        "ImageId": "s.ami-1",
+        "InstanceType": "sbe-c.large",
+        "KeyName": "edge",
+        "SecurityGroupIds": ["s.sg-1"],
+        "UserData": "IyEvYmluL3NoCmVjaG8gb25lCg==",
+    }
+    assert run.calls[-1][:2] == ["snowballEdge", "create-autostart-configuration"]
+    assert run.calls[-1][-1] == "s.lt-1"
+    without = Run(files, "autostart.sh", *RUNS["autostart.sh"], DEVICE="192.0.2.10")
+    assert (without.done.returncode, "there is no security group edge" in without.done.stderr) == (1, True)
 
 
-@pytest.mark.parametrize("script", ["import.sh", "launch.sh", "autostart.sh"])
+@pytest.mark.parametrize("script", ["import.sh", "launch.sh", "volume.sh", "autostart.sh"])
 def test_what_is_missing_is_said(script: str, files: Path) -> None:
     run = Run(files, script, "x")
     assert (run.done.returncode != 0, run.calls) == (True, [])

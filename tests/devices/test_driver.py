@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_runtime.devices.driver import Driver, SimulatedDevice, SimulatedSource, need
+from edge_runtime.devices.driver import Driver, SimulatedDevice, SimulatedSource, Source, need
 from edge_runtime.errors import ConfigError, DeviceError
 
 
@@ -40,6 +40,55 @@ def test_a_simulated_source_hands_over_what_it_is_told() -> None:
     source.simulate("after")
     assert took == ["line", why]
     assert source.value == "after"
+
+
+class Postbox(Source):
+    """A source whose readings the test makes. `changes` is what it was told of who takes them."""
+
+    def __init__(self) -> None:
+        super().__init__("/srv/postbox", "no letter has come yet")
+        self.changes: list[bool] = []
+
+    def taken(self) -> None:
+        """Note it."""
+        self.changes.append(self.when_read is not None)
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+def test_a_source_has_the_value_that_it_handed_over_last() -> None:
+    box, took = Postbox(), list[object]()
+    driver: Driver = box
+    with pytest.raises(DeviceError, match="/srv/postbox: no letter has come yet"):
+        _ = driver.value
+    assert not box.hand_over("nobody takes it")
+    with pytest.raises(DeviceError, match="no letter has come yet"):
+        _ = driver.value
+    box.when_read = took.append
+    assert box.hand_over("first")
+    assert box.hand_over("second")
+    box.when_read = None
+    assert not box.hand_over("third")
+    assert (took, driver.value, box.changes) == (["first", "second"], "second", [True, False])
+
+
+def test_a_source_tells_once_why_it_has_no_value_and_whoever_comes_later_too() -> None:
+    box, took, later = Postbox(), list[object](), list[object]()
+    box.when_read = took.append
+    box.hand_over("first")
+    for reason in ("gone", "gone", "locked"):
+        box.lost(reason)
+    with pytest.raises(DeviceError, match="locked"):
+        _ = box.value
+    box.when_read = later.append
+    assert [str(one) for one in took] == ["first", "gone", "locked"]
+    assert [str(one) for one in later] == ["locked"]
+    box.well()
+    assert box.value == "first"
+    box.lost("gone")
+    box.hand_over("second")
+    assert (box.value, [str(one) for one in later]) == ("second", ["locked", "gone", "second"])
 
 
 def test_a_library_that_is_there() -> None:

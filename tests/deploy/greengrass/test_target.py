@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import zipfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,8 +22,10 @@ from edge_runtime import __version__
 from edge_runtime.building.carry_out import carry_out
 from edge_runtime.building.plan import Plan, Write, shown
 from edge_runtime.building.recipe import CORE
+from edge_runtime.cloud.pack import Packing, parcels
 from edge_runtime.errors import ConfigError
 from edge_runtime.loaders import read_app
+from edge_runtime.model import Event, Message, Stamp
 from edge_runtime.plugin import load
 from edge_runtime.pure.topics import matches
 from tests import runtimes
@@ -42,6 +45,8 @@ functions:
     on_success: dt/{thing}/echo
 link: {driver: greengrass, up: ["dt/{thing}/#"], down: ["cmd/{thing}/#"]}
 """
+LOOPBACK = ("sh", "-c", 'ip link set lo up; exec "$@"', "sh")
+"""A machine without a network reaches itself: functions talk to the runtime over it."""
 HANDLER = "def handler(event, context):\n    return {'got': event, 'release': RELEASE}\n"
 GOLDEN = """\
 target greengrass
@@ -76,7 +81,7 @@ def write_app(folder: Path, release: str = "1.4.0", text: str = APP) -> Path:
 
 
 def plan_app(path: Path, out: Path, release: str = "1.4.0", name: str = "com.example.echo") -> Plan:
-    overlay = path.parent.parent / "thing.json"
+    overlay = out.with_name("thing.json")
     overlay.write_text(json.dumps({"thing": CORE}))
     plan: Plan = load("deploy", "greengrass").plan_app(
         read_app(path, overlay), path, "bucket", out, name=name, version=release, runtime=COMPONENT
@@ -89,8 +94,22 @@ def recipes(plan: Plan) -> list[dict[str, Any]]:
     return [yaml.safe_load(step.data) for step in plan.steps if isinstance(step, Write)][:2]
 
 
-@pytest.fixture(params=["runtime", "app"])
+OURS = {
+    "field_station": ("field_station/greengrass.yaml", {"dt/{iot:thingName}/#"}),
+    "image_tags": ("image_tags/edge.yaml", set[str]()),
+    "unpack": ("unpack/edge.yaml", {"unpacked/edge/+/up/#"}),
+}
+"""The components of this project: their app file, and what each may publish through the nucleus."""
+
+
+def plan_ours(name: str, tmp_path: Path) -> Plan:
+    return plan_app(ROOT / "components" / OURS[name][0], tmp_path / "out", "1.0.0", f"com.example.{name}")
+
+
+@pytest.fixture(params=["runtime", "app", *OURS])
 def plan(request: pytest.FixtureRequest, tmp_path: Path) -> Plan:
+    if request.param in OURS:
+        return plan_ours(request.param, tmp_path)
     if request.param == "app":
         return plan_app(write_app(tmp_path / "app"), tmp_path / "out")
     found: Plan = load("deploy", "greengrass").plan_runtime("bucket", tmp_path / "out")
@@ -124,6 +143,23 @@ def test_each_machine_gets_what_is_for_it(tmp_path: Path) -> None:
         "arm": ["edge-install.sh", "edge-runtime-armv7l.zip", "edge-runtime-armv6l.zip"],
         "amd64": ["edge-install.sh", "edge-runtime-x86_64.zip"],
     }
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_component_of_ours_may_do_what_it_does_and_has_all_its_files(name: str, tmp_path: Path) -> None:
+    plan = plan_ours(name, tmp_path)
+    configuration = recipes(plan)[0].get("ComponentConfiguration", {}).get("DefaultConfiguration", {})
+    rights = configuration.get("accessControl", {}).get("aws.greengrass.ipc.mqttproxy", {})
+    assert {part for one in rights.values() if "Publish" in one["operations"][0] for part in one["resources"]} == (
+        OURS[name][1]
+    )
+    carry_out(plan)
+    (bundle,) = (tmp_path / "out" / "greengrass-build" / "artifacts").rglob("*.zip")
+    with zipfile.ZipFile(bundle) as file:
+        names = set(file.namelist())
+    app = yaml.safe_load((ROOT / "components" / OURS[name][0]).read_text())
+    wanted = {f"{one['code'].removeprefix('./')}/app.py" for one in app["functions"].values()}
+    assert names >= wanted | {"edge.yaml"}
 
 
 def lower(one: Any) -> Any:  # noqa: ANN401 - JSON
@@ -222,7 +258,7 @@ class Core:
             "GGC_VERSION": "2.14.0",
             **{key: _filled(value, values) for key, value in about.get("Setenv", {}).items()},
         }
-        before = [*runtimes.without_network(), *runtimes.as_nobody()]
+        before = [*runtimes.without_network(), *LOOPBACK, *runtimes.as_nobody()]
         return await asyncio.create_subprocess_exec(
             *before, "sh", "-c", _filled(about["Script"], values), cwd=self.root / "work" / name, env=environment,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
@@ -255,21 +291,52 @@ async def running(
     assert process.returncode == 0, said
 
 
+async def install(core: Core, folder: Path) -> tuple[str, str, Mapping[str, Any]]:
+    """Have a core install the runtime, twice, as the classic nucleus does. Skips where it cannot be made."""
+    runtimes.real_bundle(folder)
+    target, machine = load("deploy", "greengrass"), os.uname().machine
+    runtime = core.deploy(target.plan_runtime("b", folder / "rt", name=COMPONENT, architectures=(machine,)))
+    for _ in range(2):
+        installing = await core.start(runtime, "install")
+        said = (await installing.communicate())[0].decode()
+        assert installing.returncode == 0, said
+    assert said == ""
+    return runtime
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+async def test_the_unpacking_component_publishes_each_message_by_itself(core: Core, tmp_path: Path) -> None:
+    await install(core, tmp_path)
+    plan = plan_ours("unpack", tmp_path)
+    resources = _resources(recipes(plan)[0])
+    messages = [
+        Message(
+            Event("edge/dev-1/up/dt", f'{{"n":{number}}}'.encode(), "f", Stamp(number, 0, "b"), f"id-{number}"),
+            "u",
+            5,
+            number,
+        )
+        for number in range(3)
+    ]
+    (parcel,) = parcels(messages, Packing(50, gzip=True))
+    async with start_nucleus(core.root) as nucleus:
+        nucleus.socket.chmod(0o777)
+        nucleus.allow = lambda operation, topic: any(matches(one, topic) for one in resources[operation])
+        async with running(core, core.deploy(plan)):
+            await nucleus.until(lambda: any(peer.subscriptions for peer in nucleus.peers))
+            nucleus.deliver(parcel.topic, parcel.payload)
+            await nucleus.until(lambda: len(nucleus.published) >= len(messages))
+    found = [(one.topic, bytes(one.payload)) for one in nucleus.published]
+    assert found == [("unpacked/edge/dev-1/up/dt", message.event.payload) for message in messages]
+
+
 @pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_an_event_of_a_function_reaches_the_cloud_and_state_outlives_upgrades_and_removal(
     core: Core, tmp_path: Path
 ) -> None:
-    machine = os.uname().machine
-    runtimes.real_bundle(tmp_path)  # skips where its wheels cannot be had
-    runtime = core.deploy(
-        load("deploy", "greengrass").plan_runtime("b", tmp_path / "rt", name=COMPONENT, architectures=(machine,))
-    )
-    for _ in range(2):  # the classic nucleus installs at each start
-        installing = await core.start(runtime, "install")
-        said = (await installing.communicate())[0].decode()
-        assert installing.returncode == 0, said
-    assert said == ""
+    runtime = await install(core, tmp_path)
     resting = await core.start(runtime, "run")
     apps = [
         core.deploy(plan_app(write_app(tmp_path / release / "app", release), tmp_path / release / "out", release))

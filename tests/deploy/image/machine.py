@@ -1,6 +1,7 @@
 """A machine made from the image, in QEMU: as near to a Snowball Edge as it gets, BIOS, IDE root and a virtio volume.
 
-Without KVM it is emulated, a hundred times slower than it would be. It has no network but a port to log in by SSH.
+Without KVM it is emulated, a hundred times slower than it would be. It has no network but a port to log in by SSH and,
+if asked for, a metadata service as a Snowball Edge has it.
 """
 
 from __future__ import annotations
@@ -9,15 +10,20 @@ import queue
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from tests.deploy.image import metadata
+
 PROGRAMS = ("qemu-system-x86_64", "qemu-img", "ssh", "ssh-keygen")
 BOOT_S = 420.0
 """So long a start may take, emulated, on a machine that does other things too."""
+_EC2 = "ec2e1916-9099-7caf-fd21-012345abcdef"
+"""An id as EC2 gives it to machines; cloud-init knows its cloud by it."""
 _SSH = (
     "-o",
     "StrictHostKeyChecking=no",
@@ -60,15 +66,21 @@ class Disks:
 class Machine:
     """A machine that runs. What it says on its serial console is kept in `said`."""
 
-    def __init__(self, disks: Disks, key: Path, *, memory_mb: int = 1024) -> None:
+    def __init__(self, disks: Disks, key: Path, *, told: Path | None = None, ec2: bool = False) -> None:
+        """Put it together. `told` is the folder of its metadata, `ec2` gives it ids as machines in EC2 have them."""
         self._key = key
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
         network = f"user,model=virtio,restrict=on,hostfwd=tcp:127.0.0.1:{self._port}-:22"
+        if told is not None:  # each connection is a process of its own, and what it says goes to standard output
+            serve = f"{sys.executable} {metadata.__file__} {told}"
+            network += f",net=169.254.169.0/24,guestfwd=tcp:169.254.169.254:80-cmd:{serve}"
         self._command = ["qemu-system-x86_64", "-machine", "pc", "-accel", "tcg,thread=multi", "-smp", "2"]
-        self._command += ["-m", str(memory_mb), "-display", "none", "-monitor", "none", "-serial", "stdio"]
+        self._command += ["-m", "1024", "-display", "none", "-monitor", "none", "-serial", "stdio"]
         self._command += ["-no-reboot", "-nic", network, *disks.arguments()]
+        if ec2:
+            self._command += ["-smbios", f"type=1,uuid={_EC2},serial={_EC2}"]
         self.said: list[str] = []
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self.started_s = 0.0

@@ -132,6 +132,23 @@ def test_a_disk_has_a_boot_record_a_kernel_and_a_root(image: Any, tmp_path: Path
     assert "vmlinuz" not in run("debugfs", "-R", "ls /boot/edge", ext4)  # it is on the boot partition alone
 
 
+@pytest.mark.parametrize(
+    ("name", "about"), [("qcow2", {}), ("vmdk", {"create-type": "streamOptimized"})], ids=["qcow2", "vmdk"]
+)
+def test_the_other_formats_hold_the_same_disk(image: Any, name: str, about: dict[str, str], tmp_path: Path) -> None:  # noqa: ANN401 - as above
+    """`streamOptimized` is what VMware's OVF and the import of EC2 take."""
+    needs(image, "qemu-img")
+    raw, out = tmp_path / "disk.raw", tmp_path / f"disk.{name}"
+    raw.write_bytes(bytes(3 << 20) + bytes(range(256)) * 4096 + bytes(4 << 20))
+    carry_out(Plan("convert", (image.convert(raw, name, out),)))
+    assert run("qemu-img", "compare", "-f", "raw", "-F", name, raw, out) == "Images are identical.\n"
+    run("qemu-img", "check", "-f", name, out)
+    found = json.loads(run("qemu-img", "info", "--output=json", out))
+    assert (found["format"], found["virtual-size"]) == (name, 8 << 20)
+    assert found["format-specific"]["data"].items() >= about.items()
+    assert out.stat().st_size < 1 << 20
+
+
 def test_nothing_in_the_image_restarts_the_machine() -> None:
     words = re.compile(r"\b(reboot|poweroff|shutdown|halt|kexec|init 6)\b")
     found = [
@@ -146,7 +163,7 @@ def test_nothing_in_the_image_restarts_the_machine() -> None:
     modules = [*cloud["cloud_init_modules"], *cloud["cloud_config_modules"], *cloud["cloud_final_modules"]]
     assert "scripts-user" in modules
     assert not {"power-state-change", "package-update-upgrade-install"} & set(modules)
-    assert cloud["datasource_list"] == ["Ec2", "NoCloud", "None"]
+    assert cloud["datasource_list"] == ["NoCloud", "Ec2", "None"]
     assert cloud["datasource"]["Ec2"]["strict_id"] is False
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from edge_runtime import plugin
 from edge_runtime.building.carry_out import carry_out
+from tests.deploy.image import metadata
 from tests.deploy.image.machine import Disks, Machine, missing
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(2400)]
@@ -50,14 +51,26 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def disks(image: Path, key: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disks]:
+def user_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the user data of the app that looks at images; beside it is its bundle."""
+    folder = tmp_path_factory.mktemp("app")
+    bundle, script = folder / "app.edge", folder / "user-data.sh"
+    build("bundle", ROOT / "components" / "image_tags", "--release", "1.0.0", "-o", bundle)
+    build("seed", bundle, "--script", script)
+    return script
+
+
+def build(*arguments: object) -> None:
+    """Run `edge build`."""
+    command = [sys.executable, "-m", "edge_runtime", "build", *map(str, arguments)]
+    subprocess.run(command, check=True, cwd=ROOT)
+
+
+@pytest.fixture(scope="module")
+def disks(image: Path, key: Path, user_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disks]:
     folder = tmp_path_factory.mktemp("machine")
-    bundle, seed = folder / "app.edge", folder / "seed.img"
-    edge = [sys.executable, "-m", "edge_runtime", "build"]
-    app = [str(ROOT / "components" / "image_tags"), "--release", "1.0.0", "-o", str(bundle)]
-    subprocess.run([*edge, "bundle", *app], check=True, cwd=ROOT)
-    public = key.with_suffix(".pub")
-    subprocess.run([*edge, "seed", str(bundle), "--ssh-key", str(public), "-o", str(seed)], check=True, cwd=ROOT)
+    seed = folder / "seed.img"
+    build("seed", user_data.with_name("app.edge"), "--ssh-key", key.with_suffix(".pub"), "-o", seed)
     yield Disks(folder, image, seed)
     for path in folder.iterdir():
         path.unlink()
@@ -127,3 +140,32 @@ def test_without_a_volume_for_data_it_runs_and_says_so(disks: Disks, image: Path
         machine.until("finished at")
         assert json.loads(machine.do("sudo edge status --json"))["thing"] == "image-tags"
         assert machine.do("findmnt -no SOURCE --target /var/lib/edge-runtime").startswith("/dev/sda")
+
+
+def test_a_machine_is_told_by_a_metadata_service_as_on_a_snowball_edge(
+    image: Path, key: Path, user_data: Path, tmp_path: Path
+) -> None:
+    told = metadata.put(tmp_path, user_data.read_bytes(), key.with_suffix(".pub").read_text())
+    with Machine(Disks(tmp_path, image, None), key, told=told) as machine:
+        assert "is well" in machine.until("edge-app:")
+        machine.until("finished at")
+        assert machine.do("cloud-init query instance_id") == "s.i-0123456789abcdef0\n"  # its key is from there too
+        assert machine.do("hostname") == "field-7\n"
+        assert json.loads(machine.do("sudo edge status --json"))["thing"] == "image-tags"
+        assert machine.do("systemctl --failed --no-legend").strip() == ""
+        put(machine, "a.ppm", COLOURS["red"])
+        assert cloud_of(machine, 1)["red"] == 1
+        assert not machine.ended
+
+
+def test_a_machine_is_told_by_a_metadata_service_that_wants_a_token(
+    image: Path, key: Path, user_data: Path, tmp_path: Path
+) -> None:
+    """With ids as in EC2, cloud-init asks for a token first."""
+    told = metadata.put(tmp_path, user_data.read_bytes(), key.with_suffix(".pub").read_text(), "v2")
+    with Machine(Disks(tmp_path, image, None), key, told=told, ec2=True) as machine:
+        assert "is well" in machine.until("edge-app:")
+        machine.until("finished at")
+        assert '"PUT /latest/api/token HTTP/1.1" 200' in (told / "asked").read_text()
+        assert machine.do("cloud-init query instance_id") == "s.i-0123456789abcdef0\n"
+        assert json.loads(machine.do("sudo edge status --json"))["thing"] == "image-tags"

@@ -10,14 +10,15 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.unpack import app
-from components.unpack.app import UnpackError, handler, unpack
+from components.unpack.unpack import app
+from components.unpack.unpack.app import UnpackError, handler, unpack
 from edge_runtime.cloud.pack import Packing, Parcel, parcels
 from edge_runtime.model import NO_HEADERS, Event, Message, Stamp
 from tests.endpoints.serving import TOKEN, endpoint
@@ -99,6 +100,19 @@ def test_a_clock_that_was_not_right_is_said() -> None:
     assert [one.get("clock") for one in unpack(event)] == ["unsynced", None]
 
 
+def test_on_a_device_it_takes_the_payload_itself() -> None:
+    messages = message(1, b'{"soil":1}', "edge/a/up/dt"), message(2, b"\xff", "edge/a/up/dt")
+    (parcel,) = parcels(messages, Packing(50, gzip=True))
+    context = SimpleNamespace(client_context=SimpleNamespace(custom={"subject": "edge/a/up/dt"}))
+    assert [
+        (one["topic"], base64.b64decode(one["payload"]), one["seq"]) for one in handler(parcel.payload, context)
+    ] == [
+        ("edge/a/up/dt", b'{"soil":1}', 1),
+        ("edge/a/up/dt", b"\xff", 2),
+    ]
+    assert handler(b"0.30", context) == [{"topic": "edge/a/up/dt", "payload": base64.b64encode(b"0.30").decode()}]
+
+
 @pytest.mark.parametrize(
     ("event", "says"),
     [
@@ -141,9 +155,11 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
         monkeypatch.setenv(f"AWS_{name}", value)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    app._client.cache_clear()
+    for one in (app._client, app._library):
+        one.cache_clear()
     yield monkeypatch
-    app._client.cache_clear()
+    for one in (app._client, app._library):
+        one.cache_clear()
 
 
 async def test_each_is_published_by_itself(aws: pytest.MonkeyPatch) -> None:

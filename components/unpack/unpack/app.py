@@ -1,25 +1,32 @@
-"""Take apart what a device has packed into one publish, and hand on each message by itself. An AWS Lambda function.
+"""Take apart what a device has packed into one publish, and hand on each message by itself.
 
-An IoT rule calls it with whatever came, packed, compressed or neither:
+It runs unchanged in AWS Lambda and on a device. In AWS Lambda an IoT rule calls it with whatever came, packed,
+compressed or neither:
 
     SELECT encode(*, 'base64') AS data, topic() AS topic, get_user_properties('edge-pack') AS pack,
            get_user_properties('edge-id') AS id, get_user_properties('edge-seq') AS seq,
            get_user_properties('edge-time') AS time FROM 'edge/+/up/#'
 
+On a device it takes what was published as it is: `binary: true`, with the topic in the context. See edge.yaml in the
+folder above.
+
 The environment variable UNPACK_TO says where each message goes:
 
-    topic:unpacked/{topic}    published on IoT Core; the rule's own filter must not match that topic
-    function:NAME             another Lambda function, invoked asynchronously with the message's own payload
+    topic:unpacked/{topic}    published, on IoT Core or on the device; what calls this must not match that topic
+    function:NAME             another function, invoked asynchronously with the message's own payload
     queue:URL                 an SQS queue, ten messages a call; a FIFO queue gets id and topic for its order
     (not set)                 returned as a list
 
 Headers that all messages of a publish share are properties of the publish itself: a rule gives them by their names.
+Messages are published with boto3, as AWS Lambda has it; on a device without it with greengrasssdk, which the runtime
+brings and which knows no properties: then id, seq and time stay behind.
 Devices deliver at least once: `id` is the same each time. What cannot be handed on raises, and the rule's retry brings
 the whole publish again.
 """
 
 import base64
 import binascii
+import importlib
 import json
 import os
 import zlib
@@ -38,8 +45,14 @@ class UnpackError(ValueError):
     """What came is not what a device packs, or it could not be handed on."""
 
 
-def handler(event: dict[str, Any], _context: object = None) -> Any:  # noqa: ANN401 - a list, or how many
-    """Hand on every message of a publish. Return how many there were, or the messages when nothing says where to."""
+def handler(event: Any, context: Any = None) -> Any:  # noqa: ANN401 - see below; a list, or how many
+    """Hand on every message of a publish. Return how many there were, or the messages when nothing says where to.
+
+    The event is what the rule gives, or the payload itself as bytes, whose topic is `custom["subject"]` of the context.
+    """
+    if isinstance(event, bytes):
+        subject = context.client_context.custom["subject"]
+        event = {"topic": subject, "data": base64.b64encode(event).decode()}
     messages = list(unpack(event))
     target = os.environ.get("UNPACK_TO", "")
     if not target:
@@ -129,13 +142,24 @@ def _number(text: str | None) -> int | str | None:
 
 
 @cache
-def _client(service: str) -> Any:  # noqa: ANN401 - boto3's clients have no types
-    import boto3  # noqa: PLC0415 - not needed to return a list
+def _library() -> Any:  # noqa: ANN401 - neither has types
+    for name in ("boto3", "greengrasssdk"):  # not needed to return a list
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
+    raise UnpackError("to hand messages on takes boto3 or greengrasssdk, and neither is there")
 
-    return boto3.client(service)
+
+@cache
+def _client(service: str) -> Any:  # noqa: ANN401 - as above
+    return _library().client(service)
 
 
 def _to_topic(where: str, messages: list[dict[str, Any]]) -> None:
+    # What greengrasssdk does not get rid of, it says with this option only.
+    more = {"queueFullPolicy": "AllOrException"} if _library().__name__ == "greengrasssdk" else {}
     for message in messages:
         topic = where.replace("{topic}", message["topic"])
         if topic == message["topic"]:
@@ -144,7 +168,7 @@ def _to_topic(where: str, messages: list[dict[str, Any]]) -> None:
         said = {label: str(message[name]) for name, label in names.items() if name in message}
         properties = [{key: str(value)} for key, value in {**message.get("headers", {}), **said}.items()]
         _client("iot-data").publish(
-            topic=topic, qos=1, payload=base64.b64decode(message["payload"]), userProperties=properties
+            topic=topic, qos=1, payload=base64.b64decode(message["payload"]), userProperties=properties, **more
         )
 
 
