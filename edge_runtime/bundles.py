@@ -60,7 +60,7 @@ def write(path: Path, manifest: Manifest, sources: Mapping[str, Path], sign: Sig
     Raises: OSError; BundleError when a file is not what the manifest says.
     """
     body = to_bytes(manifest)
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")  # two builds may run at once
     try:
         with part.open("wb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as out:

@@ -21,6 +21,7 @@ import json
 import logging
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -79,6 +80,7 @@ class Releases:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._one = threading.RLock()
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -148,7 +150,7 @@ class Releases:
 
         Raises: StoreError when the disk fails.
         """
-        with _mapped(self.root):
+        with self._changing():
             self._sweep()
             record = self.record()
             trial = record.trial
@@ -180,11 +182,10 @@ class Releases:
 
         Raises: BundleError, StoreError.
         """
-        target = self.root / FOLDER / name
-        if target.is_dir():
-            return target
-        fresh = self.root / FOLDER / f".{name}.new"
-        with _mapped(self.root):
+        target, fresh = self.root / FOLDER / name, self.root / FOLDER / f".{name}.new"
+        with self._changing():
+            if target.is_dir():
+                return target
             target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             shutil.rmtree(fresh, ignore_errors=True)
             bundle.unpack(fresh, progress)
@@ -201,7 +202,7 @@ class Releases:
 
     def put_in_place(self, name: str, health_s: float) -> None:
         """Let the next start run this release, on trial for so long. Raises: StoreError."""
-        with _mapped(self.root):
+        with self._changing():
             record, old = self.record(), self.current
             if record.trial is not None and record.trial.new == old:
                 old = record.trial.old  # what has not shown that it is well is nothing to go back to
@@ -212,7 +213,7 @@ class Releases:
 
     def confirm(self) -> None:
         """Say that the release on trial is well, and remove those that are no longer needed. Raises: StoreError."""
-        with _mapped(self.root):
+        with self._changing():
             record = self.record()
             if record.trial is None:
                 return
@@ -232,7 +233,7 @@ class Releases:
 
         Raises: StoreError.
         """
-        with _mapped(self.root):
+        with self._changing():
             record = self.record()
             trial = record.trial
             if trial is None:
@@ -248,14 +249,14 @@ class Releases:
         """Put the release back that ran until now, because the one that was to take over cannot. Raises: StoreError."""
         if self.give_up(reason) or name == self.current or not (self.root / FOLDER / name).is_dir():
             return
-        with _mapped(self.root):
+        with self._changing():
             failed = self.current
             self._point_to(name)
             self._write(replace(self.record(), failed=failed, reason=reason))
 
     def told(self) -> None:
         """Forget that a release was rolled back: whoever wanted it has heard. Raises: StoreError."""
-        with _mapped(self.root):
+        with self._changing():
             self._write(replace(self.record(), failed="", reason=""))
 
     def manifest(self) -> Manifest | None:
@@ -287,23 +288,37 @@ class Releases:
         name, content = (manifest.name, manifest.content) if manifest is not None else ("", "")
         return {**found, "name": name, "here": here, "content": content if whole else ""}
 
+    def before(self) -> str:
+        """Return the folder name of the release before the current one.
+
+        Raises: NotFoundError when none is kept, ConfigError during a trial.
+        """
+        record, now = self.record(), self.current
+        if record.trial is not None:
+            raise ConfigError(f"release {record.trial.new} is on trial", hint="see edge releases")
+        after = record.order[record.order.index(now) + 1 :] if now in record.order else record.order
+        name = next((one for one in after if (self.root / FOLDER / one).is_dir()), "")
+        if not name:
+            raise NotFoundError(f"no release before {now or 'the first one'} is kept", hint="see edge releases")
+        return name
+
     def back(self) -> str:
         """Put the release before the current one in place, for good, and return its folder name.
 
-        Raises: NotFoundError when none is kept, ConfigError during a trial, StoreError.
+        Raises: as `before`; StoreError.
         """
-        with _mapped(self.root):
-            record, now = self.record(), self.current
-            if record.trial is not None:
-                raise ConfigError(f"release {record.trial.new} is on trial", hint="see edge releases")
-            after = record.order[record.order.index(now) + 1 :] if now in record.order else record.order
-            name = next((one for one in after if (self.root / FOLDER / one).is_dir()), "")
-            if not name:
-                raise NotFoundError(f"no release before {now or 'the first one'} is kept", hint="see edge releases")
+        with self._changing():
+            name = self.before()
             self._point_to(name)
             return name
 
     # -- the disk ------------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Let one thread at a time change something: one that nobody waits for any more may not have ended yet."""
+        with self._one, _mapped(self.root):
+            yield
 
     def _point_to(self, name: str) -> None:
         fresh = self.root / f".{CURRENT}.new"

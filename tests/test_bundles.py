@@ -8,6 +8,8 @@ import hashlib
 import os
 import shutil
 import stat
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -136,6 +138,27 @@ def test_every_byte_counts(tmp_path: Path, signer: Signer) -> None:
             continue
         if bundle.is_proved:
             assert (target / "app" / "app.py").read_bytes() == CODE
+
+
+def test_two_builds_of_the_same_bundle_at_once_are_both_whole(tmp_path: Path, signer: Signer) -> None:
+    found = sources(tmp_path / "source")
+    manifest = Manifest("station", "1", describe(found))
+    path, plain = tmp_path / "x.edge", {name: str(one) for name, one in found.items()}
+
+    def other_build(body: bytes) -> bytes:
+        code = (
+            "from pathlib import Path\nfrom edge_runtime.bundles import describe, write\n"
+            "from edge_runtime.pure.bundle import Manifest\n"
+            f"found = {{name: Path(path) for name, path in {plain!r}.items()}}\n"
+            f"write(Path({str(path)!r}), Manifest('station', '1', describe(found)), found)"
+        )
+        subprocess.run([sys.executable, "-c", code], cwd=Path.cwd(), check=True)
+        assert opened(path, signer).manifest == manifest
+        return signer.sign(body)
+
+    write(path, manifest, found, other_build)
+    assert opened(path, signer).is_proved
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_file_that_changes_while_it_is_packed_is_told(tmp_path: Path) -> None:

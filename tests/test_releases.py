@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -248,6 +249,26 @@ def test_one_process_at_a_time_has_the_releases(releases: Releases) -> None:
         other.communicate(b"")
     with releases.held():
         pass
+
+
+def test_two_threads_do_not_unpack_the_same_release_at_once(releases: Releases, tmp_path: Path) -> None:
+    """Somebody gave up and asked again: the first thread is still at it, and would leave half a release."""
+    sources = {name: tmp_path / "source" / name for name in ("a/1", "edge.yaml", "z")}
+    for path in sources.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(path.name)
+    write(tmp_path / "x.edge", Manifest("station", "1", describe(sources)), sources)
+    one = open_bundle(tmp_path / "x.edge", [], tmp_path)
+    second = threading.Thread(target=releases.stage, args=(one, "1-a"))
+
+    def begin_second(_: int) -> None:
+        if second.ident is None:
+            second.start()
+            second.join(0.3)
+
+    folder = releases.stage(one, "1-a", begin_second)
+    second.join()
+    assert {name: (folder / name).read_text() for name in sources} == {"a/1": "1", "edge.yaml": "edge.yaml", "z": "z"}
 
 
 def test_what_is_here_is_what_is_still_right(releases: Releases, tmp_path: Path) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 import subprocess
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -30,14 +28,11 @@ from edge_runtime.building.plan import (
     Step,
     Wheels,
     Write,
-    Zip,
 )
 from edge_runtime.building.pure_wheel import gather_pure
 from edge_runtime.building.wheels import gather
 from edge_runtime.errors import ConfigError, EdgeError, StoreError
 
-_THEN = (1980, 1, 1, 0, 0, 0)
-_PACKED = frozenset({".zip", ".whl", ".gz", ".xz", ".zst", ".png", ".jpg"})
 _MOST_SHOWN = 2000
 
 Tell = Callable[[str, float], object]
@@ -90,7 +85,7 @@ def _words(step: Step) -> str:  # noqa: PLR0911 - a return a kind of step
             return f"gathering wheels for {step.architecture if isinstance(step, Wheels) else 'any machine'}"
         case OwnWheel():
             return "making the wheel of the runtime"
-        case Pins(_, path) | Pack(_, path) | Zip(_, path):
+        case Pins(_, path) | Pack(_, path):
             return f"packing {path.name}"
         case Deb(_, _, path):
             return f"packaging {path.name}"
@@ -110,8 +105,6 @@ def _do(step: Local) -> None:
             _run(step)
         case Wheels() | PureWheels() | OwnWheel() | Pins() | Pack():
             _of_wheels(step)
-        case Zip(folder, path):
-            _zip(folder, path)
         case Deb(root, control, path):
             write_deb(root, control, path)
         case Remove(path):
@@ -164,22 +157,3 @@ def _run(step: Run) -> None:
     if done.returncode:
         said = done.stdout.decode(errors="replace").strip()[-_MOST_SHOWN:]
         raise EdgeError(f"{step.command[0]} ended with status {done.returncode}:\n{said}")
-
-
-def _zip(folder: Path, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")  # two builds may run at once
-    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as out:
-        for file in _files(folder):
-            info = zipfile.ZipInfo(file.relative_to(folder).as_posix(), _THEN)
-            info.compress_type = zipfile.ZIP_STORED if file.suffix in _PACKED else zipfile.ZIP_DEFLATED
-            executable = file.stat().st_mode & stat.S_IXUSR
-            info.external_attr = (stat.S_IFREG | (0o755 if executable else 0o644)) << 16
-            info.create_system = 3
-            with file.open("rb") as source, out.open(info, "w") as target:
-                shutil.copyfileobj(source, target)
-    part.replace(path)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.rglob("*")) if path.is_file())

@@ -26,7 +26,8 @@ def pack(step: Pack) -> None:
     for where, what in step.parts:
         for path in sorted(what.rglob("*")) if what.is_dir() else [what]:
             name = f"{where}/{path.relative_to(what).as_posix()}" if what.is_dir() else where
-            if path.is_dir():
+            is_part = path != what and path.name.startswith(".")  # of a build that was killed
+            if path.is_dir() or is_part:
                 continue
             if name in sources:
                 raise ConfigError(f"{name} would be in the bundle twice: {sources[name]} and {path}")

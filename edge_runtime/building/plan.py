@@ -81,7 +81,7 @@ class Pins:
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Write a bundle of these files and of all files in these folders."""
+    """Write a bundle of these files and of all files in these folders but hidden ones."""
 
     parts: tuple[tuple[str, Path], ...]
     """Where in the bundle, and what: a file under that very path, a folder below it. A path may come several times."""
@@ -91,14 +91,6 @@ class Pack:
     architecture: str = ""
     key: Path | None = None
     """The Ed25519 key that signs it, a PEM file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Zip:
-    """Pack a folder, the same content always into the same bytes."""
-
-    folder: Path
-    path: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +125,7 @@ class Remote:
 
 
 OfWheels = Wheels | PureWheels | OwnWheel | Pins | Pack
-Local = Write | Copy | Run | OfWheels | Zip | Deb | Remove
+Local = Write | Copy | Run | OfWheels | Deb | Remove
 Step = Local | Remote
 
 
@@ -175,8 +167,6 @@ def _line(step: Step) -> str:  # noqa: PLR0911 - a return a kind of step
             return f"run {before}{shlex.join(command)[:_MOST_SHOWN]}{where}{given}"
         case Wheels() | PureWheels() | OwnWheel() | Pins() | Pack():
             return _of_wheels(step)
-        case Zip(folder, path):
-            return f"zip {folder} as {path}"
         case Deb(root, control, path):
             return f"package {root} with {control} as {path}"
         case Remove(path):

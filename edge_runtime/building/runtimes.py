@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,8 @@ def package(debian: str, machine: str, carry: Carry) -> Path:
         machines = dict.fromkeys((*target.MACHINES[debian], machine))
         bundles = {one: bundle(one, carry) for one in machines}
         path.parent.mkdir(parents=True, exist_ok=True)
-        carry(target.plan(path.parent, path.parent / "work", bundles, debian, version))
+        with tempfile.TemporaryDirectory(prefix="edge-deb-") as work:  # of its own: two builds may run at once
+            carry(target.plan(path.parent, Path(work), bundles, debian, version))
         _prune()
     return path
 

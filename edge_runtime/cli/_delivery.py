@@ -82,7 +82,6 @@ class Delivery:
         self._asking = ThreadPoolExecutor(1, "deploy.probe").submit(self._link.run, devices.probe())
         self._report = Report(host)
         self._answer = Answer(0, "", "", 0)
-
         self._begun_s = time.monotonic()
 
     def close(self) -> None:

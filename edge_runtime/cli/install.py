@@ -228,9 +228,11 @@ def _found(root: Path | None, state: Path, *, files: bool) -> dict[str, Any]:
 def _rolled_back(before: Mapping[str, Any], root: Path | None, state: Path) -> dict[str, Any]:
     """Go back, once, and return what is here then. Raises: EdgeError."""
     if "runs" not in before:  # no host said so
+        from edge_runtime.host.installer import go_back  # noqa: PLC0415 - the help of this verb does not need it
+
         here = _releases(root)
         with here.held():
-            here.back()
+            go_back(here, state)
         return here.facts()
     try:
         return call(state, "releases", within_s=_TAKE_OVER_S, back=True)

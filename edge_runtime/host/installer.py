@@ -93,6 +93,15 @@ def place_for_good(releases: Releases, state: Path, bundle: Path) -> str:
         return name
 
 
+def go_back(releases: Releases, state: Path) -> tuple[str, App]:
+    """Put the release before the current one in place; return its folder name and its app. Blocks.
+
+    Raises: as `Releases.back`; ConfigError when that release is wrong now: then the current one stays.
+    """
+    app = read_app(releases.app_file_of(releases.before()), overlay_in(state))
+    return releases.back(), app
+
+
 def _keys(app: App) -> Sequence[bytes]:
     """Return the keys that may sign the release after this app."""
     spec = app.link.jobs if app.link is not None else None
@@ -116,6 +125,9 @@ class BundleInstaller:
         self._watching: asyncio.Task[None] | None = None
         self._verdict: asyncio.Future[Health] | None = None
         self._one = asyncio.Lock()
+        """One bundle at a time, until it is judged or whoever asked has gone away."""
+        self._switching = asyncio.Lock()
+        """No trial ends while another release is put in place: what was staged would be removed as not needed."""
 
     def deployed(self) -> App:
         """Return the app of the release that runs; one that does nothing when there is none yet. For a start; blocks.
@@ -183,14 +195,15 @@ class BundleInstaller:
             # Asked only for what is to be put in place: a release that runs may know other keys than the one before.
             if keys and not opened.is_proved:
                 raise _unproved(bundle)
-            app = await in_thread("release.stage", partial(self.stage, opened, name))
-            if self._host is not host:
-                raise EdgeError("the host is stopping", hint="try again")
-            # Who asks may go away in between: what is in place takes over all the same.
-            switch = partial(self.releases.put_in_place, name, health_check_s)
-            await in_thread("release.switch", switch, lambda _: host.end(successor=app))
-            _log.warning("release %s takes over from here, on trial", name)
-            host.end(successor=app)
+            async with self._switching:
+                app = await in_thread("release.stage", partial(self.stage, opened, name))
+                if self._host is not host or host.successor is not None:
+                    raise EdgeError("the host is stopping", hint="try again")
+                # Who asks may go away in between: what is in place takes over all the same.
+                switch = partial(self.releases.put_in_place, name, health_check_s)
+                await in_thread("release.switch", switch, lambda _: host.end(successor=app))
+                _log.warning("release %s takes over from here, on trial", name)
+                host.end(successor=app)
             return await self._judged()
 
     async def back(self) -> None:
@@ -199,8 +212,7 @@ class BundleInstaller:
         Raises: NotFoundError when none is kept, ConfigError during a trial or when that one is wrong now, StoreError.
         """
         async with self._one:
-            name = await in_thread("release.back", self.releases.back)
-            app = await in_thread("release.load", partial(read_app, self.releases.app_file, overlay_in(self._state)))
+            name, app = await in_thread("release.back", partial(go_back, self.releases, self._state))
             if self._host is not None:
                 _log.warning("release %s takes over again: somebody has asked for it", name)
                 self._host.end(successor=app)
@@ -247,13 +259,15 @@ class BundleInstaller:
         if trial is None:
             return
         try:
-            await self._end(host, trial)
+            reason = await self._ill(host, trial.health_s)
+            async with self._switching:
+                if host.successor is None:  # else another release has the trial by now
+                    await self._end(host, trial, reason)
         except EdgeError as error:
             # The trial goes on with the next start; whoever waits hears of it now.
             self._say(Health(Verdict.ROLLED_BACK, f"the trial of release {trial.new} cannot be ended: {error}"))
 
-    async def _end(self, host: Host, trial: Trial) -> None:
-        reason = await self._ill(host, trial.health_s)
+    async def _end(self, host: Host, trial: Trial, reason: str) -> None:
         if not reason:
             await in_thread("release.confirm", self.releases.confirm)
             self._say(Health(Verdict.RUNS, f"release {trial.new} is well"))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from edge_runtime.building.carry_out import carry_out
-from edge_runtime.building.plan import Copy, Plan, Remote, Remove, Run, Step, Write, Zip
+from edge_runtime.building.plan import Copy, Plan, Remote, Remove, Run, Step, Write
 from edge_runtime.errors import ConfigError, EdgeError, StoreError
 
 
@@ -31,7 +30,7 @@ def test_all_steps_in_order(tmp_path: Path) -> None:
             Copy(source / "run.sh", out / "plain.sh", 0o644),
             Write(out / "secret" / "key", b"1", 0o600),
             Run(("sh", "-c", 'echo "$WORD" > word; cat > said'), out, {"WORD": "yes"}, b"given"),
-            Zip(out, tmp_path / "out.zip"),
+            Copy(out, tmp_path / "kept"),
             Remove(out),
             Remove(tmp_path / "never"),
         ),
@@ -40,18 +39,17 @@ def test_all_steps_in_order(tmp_path: Path) -> None:
     assert told[0] == ("copying source", 0.0)
     assert told[-1] == ("done", 1.0)
     assert not out.exists()
-    with zipfile.ZipFile(tmp_path / "out.zip") as packed:
-        assert packed.namelist() == ["app/run.sh", "plain.sh", "said", "secret/key", "word"]
-        assert packed.read("said") == b"given"
-        assert packed.read("word") == b"yes\n"
-        assert packed.getinfo("app/run.sh").external_attr >> 16 & 0o111
-        assert not packed.getinfo("plain.sh").external_attr >> 16 & 0o111
-
-
-def test_the_same_content_is_the_same_zip(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        carry_out(plan(Write(tmp_path / name / "x", b"1"), Zip(tmp_path / name, tmp_path / f"{name}.zip")))
-    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    kept = tmp_path / "kept"
+    files = sorted(path for path in kept.rglob("*") if path.is_file())
+    assert [(path.relative_to(kept).as_posix(), path.stat().st_mode & 0o777) for path in files] == [
+        ("app/run.sh", 0o755),
+        ("plain.sh", 0o644),
+        ("said", 0o644),
+        ("secret/key", 0o600),
+        ("word", 0o644),
+    ]
+    assert (kept / "said").read_bytes() == b"given"
+    assert (kept / "word").read_bytes() == b"yes\n"
 
 
 def test_a_command_that_fails_is_told_with_what_it_said(tmp_path: Path) -> None:

@@ -26,6 +26,17 @@ def test_folders_and_files_come_where_they_are_said_to(tmp_path: Path) -> None:
     assert (found.manifest.release, found.manifest.architecture, found.is_proved) == ("1.2", "armv7l", False)
 
 
+def test_what_a_killed_build_has_left_does_not_come_along(tmp_path: Path) -> None:
+    """The installer on the device takes no bundle with a file that it does not know."""
+    wheels = tmp_path / "own"
+    wheels.mkdir()
+    (wheels / "a-1-py3-none-any.whl").write_text("whole")
+    (wheels / ".a-1-py3-none-any.whl.42.part").write_text("ha")
+    pack(Pack((("wheels", wheels),), tmp_path / "o.zip", "edge-runtime", "1"))
+    found = open_bundle(tmp_path / "o.zip", [], tmp_path)
+    assert [file.path for file in found.manifest.files] == ["wheels/a-1-py3-none-any.whl"]
+
+
 def test_nothing_may_come_twice(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()

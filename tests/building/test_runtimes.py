@@ -8,7 +8,7 @@ import pytest
 
 import edge_runtime
 from edge_runtime.building import runtimes
-from edge_runtime.building.plan import Plan
+from edge_runtime.building.plan import Plan, Remove
 from edge_runtime.errors import ConfigError
 
 
@@ -47,6 +47,23 @@ def test_a_package_is_built_once_from_the_bundles_it_needs(carried: Carried) -> 
     assert [plan.target for plan in carried.plans] == ["runtime", "runtime", "deb"]
     assert runtimes.package("armhf", "armv6l", carried) == path
     assert len(carried.plans) == 3
+
+
+def test_two_builds_of_a_package_at_once_work_in_different_folders(carried: Carried) -> None:
+    """One would pack what the other has not copied yet, or removes already; and that would be kept."""
+    begun: list[Plan] = []
+
+    def carry(plan: Plan) -> None:
+        if plan.target == "deb":
+            begun.append(plan)
+            if len(begun) == 1:
+                runtimes.package("arm64", "aarch64", carry)
+        carried(plan)
+
+    runtimes.package("arm64", "aarch64", carry)
+    first, second = ({step.path for step in plan.steps if isinstance(step, Remove)} for plan in begun)
+    assert first
+    assert not first & second
 
 
 def test_there_is_no_package_for_everything(carried: Carried) -> None:

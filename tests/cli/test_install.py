@@ -18,7 +18,7 @@ from edge_runtime.bundles import write
 from edge_runtime.cli import cli
 from edge_runtime.control import call
 from edge_runtime.errors import HostError
-from edge_runtime.host.installer import stage_offline
+from edge_runtime.host.installer import place_for_good, stage_offline
 from edge_runtime.pure.bundle import Manifest
 from edge_runtime.releases import Releases
 
@@ -233,6 +233,17 @@ def test_a_process_that_has_the_releases_is_not_gone_behind(site: Site) -> None:
     with releases.held(), pytest.raises(HostError, match="another process has the releases"):
         stage_offline(releases, site.state, bundle, 0)
     assert releases.current == ""
+
+
+def test_going_back_to_one_that_is_wrong_now_changes_nothing(site: Site) -> None:
+    releases = Releases(site.app)
+    for release in ("1", "2"):
+        site.state.mkdir(exist_ok=True)
+        place_for_good(releases, site.state, site.bundle(release))
+    next(site.app.glob("releases/1-*/edge.yaml")).write_text("thing: [")
+    status, text = run("releases", "rollback", "--state", site.state, "--app", site.app)
+    assert (status, "error: " in text) == (1, True)
+    assert releases.current.startswith("2-")
 
 
 def test_going_back_is_done_once(site: Site) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge_runtime.app import App
+from edge_runtime.bundles import Bundle, Progress
 from edge_runtime.clock import make_event
 from edge_runtime.errors import ConfigError, EdgeError, StoreError
 from edge_runtime.host import Host
@@ -20,7 +22,7 @@ from edge_runtime.host.verbs import Verbs
 from edge_runtime.pure.bundle import BundleError
 from edge_runtime.releases import Releases
 from tests.host.bundles import Signer
-from tests.host.releasesite import ILL, running
+from tests.host.releasesite import ILL, WELL, running
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +127,57 @@ async def test_somebody_goes_back(tmp_path: Path) -> None:
         assert answer["current"].startswith("1-")
         await site.after(before)
         assert await site.call() == {"release": "1"}
+
+
+async def test_nobody_goes_back_to_one_that_is_wrong_now(tmp_path: Path) -> None:
+    """What a start would refuse is not put in place: the release that runs stays, on disk too."""
+    async with running(tmp_path) as site:
+        old = site.releases.app_file
+        await site.install(site.bundle("2"))
+        old.write_text("thing: [")
+        with pytest.raises(ConfigError):
+            await site.installer.back()
+        assert site.releases.current.startswith("2-")
+        assert await site.call() == {"release": "2"}
+
+
+async def test_a_trial_does_not_end_while_the_next_release_is_put_in_place(tmp_path: Path) -> None:
+    """2 would be found well when 3 is unpacked and not yet in place: 3 would be removed as one that nobody needs."""
+    staged = tmp_path / "staged"
+    code = f"import os, time\nwhile not os.path.exists({str(staged)!r}):\n    time.sleep(0.01)\n{WELL}"
+    async with running(tmp_path) as site:
+        before = site.host
+        site.installer.releases = _Lingering(site.releases.root, "3", staged)
+        asking = asyncio.create_task(site.installer.install(site.bundle("2", code), "", health_check_s=0))
+        await site.after(before)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        health = await site.install(site.bundle("3"))
+        assert health.verdict is Verdict.RUNS
+        assert await site.call() == {"release": "3"}
+        assert site.releases.current.startswith("3-")
+        assert [name.partition("-")[0] for name in site.releases.record().order] == ["3", "1"]
+
+
+class _Lingering(Releases):
+    """Releases that take a while between unpacking one of them and putting it in place."""
+
+    def __init__(self, root: Path, release: str, staged: Path) -> None:
+        super().__init__(root)
+        self._release = release
+        self._file = staged
+        self._confirmed = threading.Event()
+
+    def stage(self, bundle: Bundle, name: str, progress: Progress = lambda _: None) -> Path:
+        folder = super().stage(bundle, name, progress)
+        if bundle.manifest.release == self._release:
+            self._file.touch()
+            self._confirmed.wait(1.0)
+        return folder
+
+    def confirm(self) -> None:
+        super().confirm()
+        self._confirmed.set()
 
 
 async def test_whoever_asks_again_gets_another_trial(tmp_path: Path) -> None:
