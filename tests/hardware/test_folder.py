@@ -111,6 +111,8 @@ def test_a_file_is_told_again_when_it_is_another_one_only(tmp_path: Path) -> Non
         assert names(heard, 1) == ["a"]
         file.open("ab").close()  # nothing was written
         file.read_bytes()
+        (tmp_path / "next").write_bytes(b"x")
+        assert names(heard, 1) == ["next"]  # and so the one before has been looked at, and is as it was
         file.write_bytes(b"22")
         assert heard.next()["bytes"] == 2
         file.rename(tmp_path / "b")
