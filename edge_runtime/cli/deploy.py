@@ -90,7 +90,7 @@ def deploy(  # noqa: PLR0913 - an option each
         check_release(release)
     for host in hosts:
         check_host(host)
-    path = None if runtime_only else _existing(app_file(app))
+    path = None if runtime_only else _existing(app_file(app), hosts)
     wish = Wish(release, key, health, runtime, for_user, dry_run, ssh_config)
     if usb is not None:
         from edge_runtime.cli._to_stick import to_stick  # noqa: PLC0415 - as above
@@ -109,9 +109,12 @@ def _sorted(where: tuple[str, ...]) -> tuple[list[str], Path | None]:
     return hosts, Path(paths[0]) if paths else None
 
 
-def _existing(path: Path) -> Path:
+def _existing(path: Path, hosts: list[str]) -> Path:
     if not path.is_file():
-        raise ConfigError(f"there is no app file {path}", hint="name its folder, as ./station; or make one: edge init")
+        hint = "name its folder, as ./station; or make one: edge init"
+        if here := [host for host in hosts if Path(host).exists()]:
+            hint = f"{here[0]} was taken for a host; for what lies here, write ./{here[0]}"
+        raise ConfigError(f"there is no app file {path}", hint=hint)
     return path
 
 

@@ -55,6 +55,16 @@ def test_what_is_no_wish(words: tuple[str, ...], told: str) -> None:
     assert told in text
 
 
+def test_a_folder_that_looks_like_a_host(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(app.parent)
+    status, text = run("deploy", "pi@x", app.name)
+    assert status == 1
+    assert text == (
+        "error: there is no app file edge.yaml\n"
+        f"hint: {app.name} was taken for a host; for what lies here, write ./{app.name}\n"
+    )
+
+
 def test_an_odd_host_is_no_option_of_ssh(app: Path) -> None:
     status, text = run("deploy", f"{app}/", "--", "-oProxyCommand=reboot")
     assert status == 1
