@@ -13,7 +13,7 @@ help:
 	@echo "make quick     the unit tests only, in seconds"
 	@echo "make check     formatting, lints, types, import contracts"
 	@echo "make torture   the fault tests in their long form (hours on a slow disk)"
-	@echo "make test-image   the disk image, made and started in QEMU five times: half an hour without KVM"
+	@echo "make test-image   the disk image, made and started in QEMU five times: twenty minutes without KVM"
 	@echo "make test-deb  the Debian package, and deploying over SSH, on a real systemd in a container: about ten minutes"
 	@echo "make test-arm  the bundles for ARM, installed and run under QEMU, about ten minutes"
 	@echo "make locks     what is installed on devices, anew by version and hashes"

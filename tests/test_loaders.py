@@ -17,7 +17,7 @@ import pytest
 from edge_runtime import loaders
 from edge_runtime.app import App, Device, Function, LinkSpec, Overflow, QueueLimits, Rule, Schedule, Uplink
 from edge_runtime.errors import ConfigError
-from edge_runtime.loaders import CACHE, from_json, load_app, read_app, to_json
+from edge_runtime.loaders import CACHE, from_json, is_unguarded, load_app, read_app, to_json
 
 TEXT = "thing: station\nqueue: {when_full: reject_new}\n"
 APP = App(
@@ -169,6 +169,21 @@ def test_the_process_that_runs_the_app_carries_no_validator(path: Path, tmp_path
     load_app(path, tmp_path / "state")
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(("guard", "expected"), [("", True), (", guard: {}", False)], ids=["none", "one"])
+def test_whether_a_device_has_a_guard_is_known_of_what_ran_last_alone(
+    path: Path, tmp_path: Path, guard: str, *, expected: bool
+) -> None:
+    path.write_text(f"thing: a\ndevices: {{lamp: {{driver: LED, pin: 4{guard}}}}}\n")
+    assert not is_unguarded(path, tmp_path / "state")  # nothing is kept
+    load_app(path, tmp_path / "state")
+    assert is_unguarded(path, tmp_path / "state") == expected
+    path.write_text(f"{path.read_text()}# changed\n")
+    assert not is_unguarded(path, tmp_path / "state")
+    path.unlink()
+    with pytest.raises(ConfigError, match=r"the app file .*edge.yaml cannot be read: No such file"):
+        is_unguarded(path, tmp_path / "state")
 
 
 def test_an_app_comes_back_from_json_as_it_was() -> None:

@@ -11,7 +11,6 @@ import click
 from edge_runtime import __version__
 from edge_runtime.cli._common import complain
 from edge_runtime.errors import EdgeError
-from edge_runtime.plugin import nearest
 
 VERBS: dict[str, tuple[str, str]] = {
     "init": ("init", "Write a small app to begin with."),
@@ -62,6 +61,8 @@ class Edge(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or name the nearest one."""
         if args and args[0] not in VERBS and not args[0].startswith("-"):
+            from edge_runtime.plugin import nearest  # noqa: PLC0415 - what is right needs no difflib
+
             ctx.fail(f"no command {args[0]!r}{nearest(args[0], VERBS)}")
         return super().resolve_command(ctx, args)
 

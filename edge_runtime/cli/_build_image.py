@@ -31,7 +31,7 @@ def image(
     """Make a disk image for x86-64 machines: RAW, with a BIOS boot record.
 
     It starts on KVM, Proxmox, VMware, VirtualBox, EC2, a Snowball Edge and bare machines. Debian, the runtime,
-    cloud-init and an SSH server are in it; state goes to a second disk. It is made as root, in two minutes.
+    cloud-init and an SSH server are in it; state goes to a second disk. It is made as root, in three minutes.
     """
     from edge_runtime.plugin import load  # noqa: PLC0415 - the help of this verb does not need it
 

@@ -84,16 +84,18 @@ def _is_taken(state: Path) -> bool:
 
 
 def _apps(path: Path, state: Path, *, may_be_none: bool) -> Sequence[App]:
-    """Return the app that ran last, if it is known, and the one in the file.
+    """Return the app that ran last, if it is known, and the one in the file; none when that is one without a guard.
 
     Raises: ConfigError when there is neither, unless there may be none.
     """
     from edge_runtime import loaders  # noqa: PLC0415 - as above
 
-    last = loaders.last_app(state)
     try:
+        if loaders.is_unguarded(path, state):
+            return []
         now = loaders.load_app(path, state, keep=False)
     except ConfigError as error:
+        last = loaders.last_app(state)
         if last is None and may_be_none:
             return []
         if last is None:
@@ -101,6 +103,7 @@ def _apps(path: Path, state: Path, *, may_be_none: bool) -> Sequence[App]:
         complain(error)
         say("the app that ran last is made safe")
         return [last]
+    last = loaders.last_app(state)
     return [now] if last is None or last == now else [last, now]
 
 

@@ -13,15 +13,19 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_runtime import __version__
-from edge_runtime.app import App
 from edge_runtime.errors import ConfigError
 from edge_runtime.loaders._codec import from_json, to_json
 
-__all__ = ["CACHE", "OVERLAY", "from_json", "last_app", "load_app", "overlay_in", "read_app", "to_json"]
+if TYPE_CHECKING:
+    from edge_runtime.app import App
+
+__all__ = ["CACHE", "OVERLAY", "from_json", "is_unguarded", "last_app", "load_app", "overlay_in", "read_app", "to_json"]
+T = TypeVar("T")
 
 CACHE = "app.json"
 """The file in the state folder that holds the app of the last load."""
@@ -41,21 +45,26 @@ def load_app(path: Path, state: Path, *, keep: bool = True) -> App:
 
     Raises: ConfigError with everything that is wrong with the file, one line of text for each.
     """
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"the app file {path} cannot be read: {error.strerror}", hint="make a new one with edge init, or name yours"
-        ) from error
     overlay = overlay_in(state)
-    key = _key(path, text, overlay.read_bytes() if overlay is not None else b"")
-    app = _cached(state / CACHE, key)
+    key = _key(path, overlay)
+    app = _cached(state / CACHE, key, from_json)
     if app is None:
         data = _load_in_child(path, overlay)
         app = from_json(data)
         if keep:
-            _keep(state / CACHE, key, app, data)
+            _keep(state / CACHE, key, data)
     return app
+
+
+def is_unguarded(path: Path, state: Path) -> bool:
+    """Tell whether the kept app is that of the file at `path`, and none of its devices has a guard.
+
+    The app is not built for this, which is what takes longest where it is only to be known whether to do anything.
+
+    Raises: ConfigError when the file cannot be read.
+    """
+    key = _key(path, overlay_in(state))
+    return _cached(state / CACHE, key, lambda app: all(one["guard"] is None for one in app["devices"])) or False
 
 
 def last_app(state: Path) -> App | None:
@@ -84,10 +93,15 @@ def overlay_in(state: Path) -> Path | None:
     return overlay if overlay.is_file() else None
 
 
-def _key(path: Path, text: bytes, overlay: bytes) -> str:
+def _key(path: Path, overlay: Path | None) -> str:
     """Name what the app depends on: the file, what is laid over it, where it is, and who reads it."""
-    digest = hashlib.sha256(text)
-    digest.update(hashlib.sha256(overlay).digest())
+    try:
+        digest = hashlib.sha256(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(
+            f"the app file {path} cannot be read: {error.strerror}", hint="make a new one with edge init, or name yours"
+        ) from error
+    digest.update(hashlib.sha256(overlay.read_bytes() if overlay is not None else b"").digest())
     for part in (str(path.absolute()), __version__, sys.version):
         digest.update(b"\0" + os.fsencode(part))
     return digest.hexdigest()
@@ -97,13 +111,13 @@ def _sum(data: object) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode("ascii")).hexdigest()
 
 
-def _cached(cache: Path, key: str) -> App | None:
-    """Return the app of the cache; None when there is none, it is of another file, or it was damaged."""
+def _cached(cache: Path, key: str, take: Callable[[Any], T]) -> T | None:
+    """Return what `take` makes of the app in the cache; None when there is none, it is of another file, or damaged."""
     try:
         kept = json.loads(cache.read_bytes())
         if kept["key"] == key and kept["sum"] == _sum(kept["app"]):
-            app = from_json(kept["app"])
-            return app if kept["files"] == _digests(app) else None
+            app = kept["app"]
+            return take(app) if kept["files"] == _digests(app["files"]) else None
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
@@ -111,25 +125,25 @@ def _cached(cache: Path, key: str) -> App | None:
     return None
 
 
-def _digests(app: App) -> list[str]:
+def _digests(files: Sequence[str]) -> list[str]:
     """Return what tells whether the other files of an app have changed; one that cannot be read has."""
     found = []
-    for path in app.files:
+    for path in files:
         try:
-            found.append(hashlib.sha256(path.read_bytes()).hexdigest())
+            found.append(hashlib.sha256(Path(path).read_bytes()).hexdigest())
         except OSError as error:
             found.append(f"{error.strerror}")
     return found
 
 
-def _keep(cache: Path, key: str, app: App, data: object) -> None:
+def _keep(cache: Path, key: str, data: Mapping[str, Any]) -> None:
     """Write the cache. A full or read-only disk must not keep a host from starting: then it loads again next time."""
     new = cache.with_name(f".{cache.name}-{os.getpid()}")
     try:
         cache.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # No fsync: what a power cut leaves is noticed and made again.
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
-            json.dump({"key": key, "sum": _sum(data), "files": _digests(app), "app": data}, file)
+            json.dump({"key": key, "sum": _sum(data), "files": _digests(data["files"]), "app": data}, file)
         new.replace(cache)
     except OSError as error:
         _log.warning("the app is not kept in %s: %s", cache, error)

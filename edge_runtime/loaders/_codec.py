@@ -8,9 +8,10 @@ import typing
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edge_runtime.app import App
+if TYPE_CHECKING:
+    from edge_runtime.app import App
 
 
 def to_json(app: App) -> dict[str, Any]:
@@ -23,6 +24,8 @@ def from_json(data: object) -> App:
 
     Raises: ValueError when the data is not that of an app of this version.
     """
+    from edge_runtime.app import App  # noqa: PLC0415 - its dataclasses take a while; the kept app can be looked at without
+
     return typing.cast("App", _build(App, data))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -126,6 +128,18 @@ def test_an_app_without_guards_needs_nothing(tmp_path: Path) -> None:
     (tmp_path / "edge.yaml").write_text("thing: a\ndevices: {lamp: {driver: LED, pin: 4}}\n", encoding="utf-8")
     result = edge(["safe", tmp_path])
     assert (result.exit_code, result.stdout) == (0, "no output has a guard\n")
+
+
+def test_it_takes_no_time_for_an_app_that_ran_without_guards(tmp_path: Path) -> None:
+    (tmp_path / "edge.yaml").write_text("thing: a\ndevices: {lamp: {driver: LED, pin: 4}}\n", encoding="utf-8")
+    loaders.load_app(tmp_path / "edge.yaml", tmp_path / ".edge")  # as a host does
+    code = (
+        "import sys; from edge_runtime.cli import cli;"
+        f"cli(['safe', {str(tmp_path)!r}], standalone_mode=False);"
+        "print([m for m in ('edge_runtime.app', 'edge_runtime.devices', 'subprocess') if m in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "no output has a guard\n[]\n"
 
 
 def test_pins_are_simulated_on_request(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ if asked for, a metadata service as a Snowball Edge has it.
 
 from __future__ import annotations
 
+import math
 import queue
+import re
 import shutil
 import socket
 import subprocess
@@ -24,6 +26,7 @@ BOOT_S = 420.0
 """So long a start may take, emulated, on a machine that does other things too."""
 _EC2 = "ec2e1916-9099-7caf-fd21-012345abcdef"
 """An id as EC2 gives it to machines; cloud-init knows its cloud by it."""
+_STAMP = re.compile(r"\[ *(\d+\.\d+)\] ")
 _SSH = (
     "-o",
     "StrictHostKeyChecking=no",
@@ -42,13 +45,16 @@ def missing() -> list[str]:
 
 
 class Disks:
-    """The disks of a machine. They outlive it, as after a power cut. `data_mb` of 0: there is no volume for data."""
+    """The disks of a machine. They outlive it, as after a power cut. `data_mb` of 0: there is no volume for data.
+
+    The image's format is the suffix of its name. It stays as it is: what a machine writes goes to a file beside.
+    """
 
     def __init__(self, folder: Path, image: Path, seed: Path | None, *, data_mb: int = 256) -> None:
         self.folder, self.seed = folder, seed
         self.root, self.data = folder / "root.qcow2", folder / "data.raw"
-        command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(image.absolute()), "-F", "raw", str(self.root)]
-        subprocess.run(command, check=True)
+        command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(image.absolute()), "-F", image.suffix[1:]]
+        subprocess.run([*command, str(self.root)], check=True)
         self.has_data = data_mb > 0
         with self.data.open("wb") as file:
             file.truncate(data_mb << 20)
@@ -82,15 +88,16 @@ class Machine:
         if ec2:
             self._command += ["-smbios", f"type=1,uuid={_EC2},serial={_EC2}"]
         self.said: list[str] = []
+        self.kernel_s = math.inf
+        """Seconds from switching on until the clock of its kernel began, as far as the console has told it."""
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self.started_s = 0.0
 
     def __enter__(self) -> Self:
         """Switch it on."""
+        self._started_s = time.monotonic()
         self._process = subprocess.Popen(
             self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
-        self.started_s = time.monotonic()
         self._reader = threading.Thread(target=self._read, name="console")
         self._reader.start()
         return self
@@ -146,6 +153,8 @@ class Machine:
         assert self._process.stdout is not None
         for raw in self._process.stdout:
             line = raw.decode(errors="replace").strip()
+            if stamp := _STAMP.match(line):
+                self.kernel_s = min(self.kernel_s, time.monotonic() - self._started_s - float(stamp[1]))
             self.said.append(line)
             self._lines.put(line)
         self._lines.put(None)
