@@ -11,7 +11,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edge_runtime.standin import certs
 from edge_runtime.standin.registry import Status
@@ -85,10 +85,10 @@ def load(name: str) -> Mapping[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def start_fleet(folder: Path) -> AsyncIterator[Fleet]:
+async def start_fleet(folder: Path, quotas: Literal["aws", "none"] = "none") -> AsyncIterator[Fleet]:
     """Run a stand-in with TLS, the template and its policies."""
     tls = await asyncio.to_thread(certs.make, folder / "tls")
-    standin = Standin(quotas="none", policies=True)
+    standin = Standin(quotas=quotas, policies=True)
     for name in ("device", "rotate"):
         standin.registry.put_policy(f"edge-runtime-{name}", load(f"{name}-policy.json"))
     standin.provisioning.put_template(TEMPLATE, load("template.json"))

@@ -19,9 +19,8 @@ from edge_runtime.cli._rights import Right, statement, subscribe, subscriptions
 from edge_runtime.cli._rights import publish as right_to_publish
 from edge_runtime.errors import EdgeError, LinkError, RefusedError
 from edge_runtime.links import _codes
+from edge_runtime.pure.quotas import CONNECT_GAP_S
 
-_GAP_S = 1.1
-"""AWS IoT Core takes one CONNECT a second for a client id."""
 _STAY_S = 1.5
 """Another device of the same name comes back within a second or two."""
 _TAKEN = _codes.describe(_codes.TAKEN_OVER)
@@ -30,7 +29,7 @@ _PAYLOAD = b'{"from":"edge doctor"}'
 
 
 def probe(
-    app: App, within_s: float, publish: str = "", *, gap_s: float = _GAP_S, stay_s: float = _STAY_S
+    app: App, within_s: float, publish: str = "", *, gap_s: float = CONNECT_GAP_S, stay_s: float = _STAY_S
 ) -> Iterator[Finding]:
     """Connect, subscribe to all that the app subscribes to, and publish on one topic if there is one to try.
 

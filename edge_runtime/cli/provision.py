@@ -11,6 +11,7 @@ import click
 
 from edge_runtime.cli._common import clean, read_input, say, say_json
 from edge_runtime.errors import ConfigError, EdgeError
+from edge_runtime.pure.quotas import CONNECT_GAP_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,7 +97,10 @@ class _Run:
         timeout_s = float(str(options["timeout"]))
         with Slots(self._out) as slots:
             enrolment = Enrolment(slots, self._wish, self._dial, SystemClock(), say=self._note, timeout_s=timeout_s)
-            return await enrolment.run(claim, again=bool(options["force"]), rotate=rotate, prover=prover)
+            found = await enrolment.run(claim, again=bool(options["force"]), rotate=rotate, prover=prover)
+        if found.made and not prover:
+            await asyncio.sleep(CONNECT_GAP_S)  # a host that is started by the next command would be refused
+        return found
 
     def show(self, found: Enrolled) -> None:
         """Print what there is now, and what belongs into the app file."""

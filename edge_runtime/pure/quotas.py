@@ -29,6 +29,8 @@ FILTERS_PER_SUBSCRIBE = 8
 CLIENT_ID_BYTES = 128
 CONNECTS_PER_S = 1
 """Per client id."""
+CONNECT_GAP_S = 1.1
+"""After so long a client id may connect again, and is not refused for it."""
 KEEP_ALIVE_S = (30, 1200)
 """Least and most; the broker drops the connection after 1.5 times the value."""
 SESSION_EXPIRY_S = 604_800

@@ -94,6 +94,15 @@ async def test_a_device_gets_an_identity_with_which_it_may_do_its_work(fleet: Fl
     assert len(fleet.standin.registry.things) == 1
 
 
+async def test_a_host_that_is_started_at_once_is_not_refused(tmp_path: Path, out: Path) -> None:
+    async with start_fleet(tmp_path, quotas="aws") as fleet:  # one connection a second for a client id
+        done = await first(fleet, out)
+        assert done.exit_code == 0, done.output
+        link = device(fleet, out)
+        await link.connect(down=[], received=nothing)
+        await link.close()
+
+
 async def test_a_claim_that_lives_longer(fleet: Fleet, out: Path, tmp_path: Path) -> None:
     claim = await asyncio.to_thread(fleet.long_claim, tmp_path)
     done = await edge(*fleet.arguments, "--out", out, *claim, "--json", "--key", "rsa")
