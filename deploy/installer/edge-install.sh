@@ -247,6 +247,7 @@ build() {
     say "installing into $env"
     rm -rf "$env" "$dest/.tools"
     fill "$dest/.tools" "$env"
+    rm -rf "$dest/.tools"
     if ! "$env/bin/python" -I -c 'import pydantic, yaml; assert int(pydantic.VERSION.split(".")[0]) >= 2'; then
         fail "pydantic 2 is missing, which has no wheel for $machine; on Raspberry Pi OS: apt-get install python3-pydantic"
     fi
@@ -281,7 +282,6 @@ if [ "$now" != "$name" ] || [ ! -f "$env/.complete" ]; then
     for old in "$dest"/env-*; do
         [ "$old" = "$env" ] || [ "$old" = "$dest/$before" ] || rm -rf "$old"
     done
-    rm -rf "$dest/.tools"
     exec 9>&-
 fi
 
